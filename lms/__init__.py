@@ -1,0 +1,1 @@
+"""The Local Migration Service: TPM keys that survive their TPM."""

@@ -1,0 +1,262 @@
+"""The one table of errors: whose fault, whether to try again, what to do next.
+
+Every error that leaves a room of this project is a class of this module. The class name is the error's
+name on every floor; its attributes give the exit code of ``lmsctl`` and the words of ``hint:``.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Blame(Enum):
+    """Who has to act before the same request can succeed; the value is the exit code of `lmsctl`."""
+
+    US = 1
+    CALLER = 2
+    AUTHORISATION = 3
+    TPM = 4
+    AUTHORITY = 5
+    DOCUMENT = 6
+    STATE = 7
+
+
+class LmsError(Exception):
+    """Base of all errors: `str(error)` says what could not be done, `hint` what to do next."""
+
+    blame: ClassVar[Blame] = Blame.US
+    retry: ClassVar[bool] = False
+    hint: ClassVar[str] = "this is a defect in the service, please report it with the journal of lmsd"
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of `lmsctl` for this error."""
+        return self.blame.value
+
+
+# The caller
+
+
+class BadRequest(LmsError):
+    blame = Blame.CALLER
+    hint = "see `lmsctl VERB --help`"
+
+
+class BadConfiguration(LmsError):
+    blame = Blame.CALLER
+    hint = "correct the file at the line that is named"
+
+
+class FileProblem(LmsError):
+    blame = Blame.CALLER
+    hint = "check the path, its permissions and the space left on its volume"
+
+
+# Authorisation
+
+
+class WrongPassword(LmsError):
+    blame = Blame.AUTHORISATION
+    hint = "the password does not open this token, or its file was altered; try again or use another copy"
+
+
+class OwnerAuthFailed(LmsError):
+    blame = Blame.AUTHORISATION
+    hint = "give the TPM's owner authorisation; if it is lost, only clearing the TPM in the firmware resets it"
+
+
+class AuthFailed(LmsError):
+    blame = Blame.AUTHORISATION
+    hint = "the authorisation of this TPM object is another one; repeated failures lock the TPM"
+
+
+# The TPM
+
+
+class TpmUnavailable(LmsError):
+    blame = Blame.TPM
+    retry = True
+    hint = "check that the TPM is enabled in the firmware and that `tcti` in the configuration names it"
+
+
+class TpmLockedOut(LmsError):
+    blame = Blame.TPM
+    retry = True
+    hint = "wait until the lock-out ends, or reset it with the lock-out authorisation"
+
+
+class TpmBusy(LmsError):
+    blame = Blame.TPM
+    retry = True
+    hint = "other programs use all slots of the TPM; try again shortly"
+
+
+class TpmFailed(LmsError):
+    blame = Blame.TPM
+    hint = "the TPM refused a command that should succeed; see the journal for its response code"
+
+
+class NvFull(LmsError):
+    blame = Blame.TPM
+    hint = "remove persistent keys or NV indices that are no longer used, then try again"
+
+
+class HandleOccupied(LmsError):
+    blame = Blame.TPM
+    hint = "another key lives at this handle; configure a free one, or name the key that may be replaced"
+
+
+class KeyNotFound(LmsError):
+    blame = Blame.TPM
+    hint = "no key lives at this handle; provision this platform or restore its keys"
+
+
+class NotMigratable(LmsError):
+    blame = Blame.TPM
+    hint = "the key is fixed to its TPM (fixedTPM or fixedParent) and can never leave it"
+
+
+class PolicyRefused(LmsError):
+    blame = Blame.TPM
+    hint = "the key's policy does not allow this destination; the Migration Selection Authority has to approve it"
+
+
+class BlobRefused(LmsError):
+    blame = Blame.TPM
+    hint = "the blob was altered or belongs to another parent; use another copy of the package"
+
+
+class ForeignKey(LmsError):
+    blame = Blame.TPM
+    hint = "the key at this handle is not the one that this platform recorded; find out who placed it there"
+
+
+# Documents
+
+
+class DocumentError(LmsError):
+    """Base of everything that makes a document unacceptable."""
+
+    blame = Blame.DOCUMENT
+    hint = "use another copy; this file was altered, truncated or is not what its name says"
+
+
+class TooLarge(DocumentError):
+    hint = "the document exceeds the limit; a genuine one of this kind never does"
+
+
+class MalformedXml(DocumentError):
+    pass
+
+
+class DoctypeForbidden(DocumentError):
+    pass
+
+
+class NotCanonical(DocumentError):
+    hint = "the file was reformatted (an editor, a mail program); use the original bytes"
+
+
+class SchemaViolation(DocumentError):
+    pass
+
+
+class WrongDocument(DocumentError):
+    hint = "give the kind of document that the command asks for"
+
+
+class SignatureInvalid(DocumentError):
+    hint = "the document was altered after it was signed; use another copy"
+
+
+class UntrustedSigner(DocumentError):
+    hint = "the signer does not belong to the owner document in use; check whose file this is"
+
+
+class WrongRole(DocumentError):
+    hint = "the signer may not sign this kind of document, or speaks for another platform or authority"
+
+
+class SignerWithdrawn(DocumentError):
+    hint = "the signer was withdrawn by the trust list; ask the Migration Selection Authority"
+
+
+class UnsupportedVersion(DocumentError):
+    hint = "a newer version of this software made the document; update first"
+
+
+class PackageExpired(DocumentError):
+    hint = "ask the source for a fresh package"
+
+
+class PackageStale(DocumentError):
+    hint = "a newer package is known; restore that one, or accept this with `--accept-stale SEQUENCE`"
+
+
+class WrongDestination(DocumentError):
+    hint = "the package holds no blob for this destination; choose another copy or another destination"
+
+
+class MalformedStructure(DocumentError):
+    hint = "a TPM structure in the document is damaged; use another copy"
+
+
+class NameMismatch(DocumentError):
+    hint = "a key's Name does not follow from its public area: the document was put together by a stranger"
+
+
+class BadAttributes(DocumentError):
+    hint = "a key has attributes that its role forbids"
+
+
+class PolicyMismatch(DocumentError):
+    hint = "a key's policy is not the one that the document states"
+
+
+class ApprovalInvalid(DocumentError):
+    hint = "the approval is for another key, another destination or by another approval root"
+
+
+class CertificationInvalid(DocumentError):
+    hint = "the evidence of the key's birth in a TPM does not fit the key"
+
+
+class InnerKeyMismatch(DocumentError):
+    hint = "the inner key was made for another platform, chip or key"
+
+
+class ContentMismatch(DocumentError):
+    hint = "the decrypted content belongs to another element: the document was put together by a stranger"
+
+
+class TrustListConflict(DocumentError):
+    hint = "two trust lists claim the same number; the first stays, ask the Migration Selection Authority"
+
+
+class OwnerMismatch(DocumentError):
+    hint = "compare the fingerprint of the owner document with the one that was written down"
+
+
+# State
+
+
+class NotProvisioned(LmsError):
+    blame = Blame.STATE
+    hint = "run `lmsctl provision` first"
+
+
+class CloneOrReplacement(LmsError):
+    blame = Blame.STATE
+    hint = "the recorded platform had another TPM; restore its keys here, or provision a new platform"
+
+
+class ClockUnset(LmsError):
+    blame = Blame.STATE
+    hint = "set the clock; it is earlier than something this platform already saw"
+
+
+class Busy(LmsError):
+    blame = Blame.STATE
+    retry = True
+    hint = "another instance works on this state directory; wait for it or stop it"

@@ -1,0 +1,16 @@
+"""Words that several floors must spell alike, each spelled once (DESIGN §4)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEFAULT_CONFIG: Final = "/etc/lms/lms.toml"
+DEFAULT_STATE_DIRECTORY: Final = "/var/lib/lms"
+
+# Words of secrets, handed over by descriptor.
+OWNER_AUTH: Final = "owner-auth"
+TOKEN: Final = "token"
+TOKEN_PASSWORD: Final = "token-password"
+PACKAGE: Final = "package"
+SHEET: Final = "sheet"
+OWNER: Final = "owner"
