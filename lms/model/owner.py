@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from lms.model.keys import Name
 from lms.model.policies import DuplicationPolicy
 
 
@@ -48,11 +49,11 @@ class EmergencyRecoveryToken:
 
 @dataclass(frozen=True, slots=True)
 class SheetAuthority:
-    """A Migration Authority as a recovery sheet names it; `vault_name` is text of the sheet."""
+    """A Migration Authority as a recovery sheet names it."""
 
     ma_id: UUID
     address: str
-    vault_name: bytes
+    vault_name: Name
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,8 @@ class MigratingKey:
     policy: DuplicationPolicy
     certification: Certification | None
     blobs: tuple[MigrationBlob, ...]
-    items: tuple[Item, ...]
+    passwords: tuple[Item, ...] = ()
+    data: tuple[Item, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,8 @@ class ChildKey:
     label: str
     public: bytes
     private: bytes
-    items: tuple[Item, ...]
+    passwords: tuple[Item, ...] = ()
+    data: tuple[Item, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,7 @@ class MigrationPackage:
     content_keys: tuple[ContentKey, ...]
     migrating_keys: tuple[MigratingKey, ...]
     child_keys: tuple[ChildKey, ...]
+    version: str = VERSION
 
 
 @dataclass(frozen=True, slots=True)

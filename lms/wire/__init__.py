@@ -1,0 +1,1 @@
+"""Bytes ↔ model: documents, their signatures and their acceptance. No I/O, no clock."""

@@ -1,0 +1,245 @@
+"""Tables that tie a model class to an XML element, and the two walks over them: read and write.
+
+A format module states each element once, as a literal (`Element`); `read` takes a schema-valid tree to
+values, `write` takes values to canonical text (W3C xml-exc-c14n), so that what is signed needs no second pass.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Final
+from uuid import UUID
+from xml.sax.saxutils import escape
+
+from lxml import etree
+
+from lms.errors import SchemaViolation
+from lms.model.keys import Name
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A value that is the text of an element or attribute."""
+
+    read: Callable[[str], Any]
+    write: Callable[[Any], str]
+
+
+class Many(Enum):
+    """How often a field occurs; OPTIONAL is None and ANY is a tuple in the model."""
+
+    ONE = "1"
+    OPTIONAL = "?"
+    ANY = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One attribute of a model class. `tag` starting with `@` is an XML attribute, `.` the element's own text.
+
+    `form` is a `Text`, an `Element`, or None where the model attribute is flattened: `parts` are then
+    fields of the same element. An empty `name` writes no attribute.
+    """
+
+    tag: str
+    name: str
+    form: Text | Element
+    many: Many = Many.ONE
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One XML element and the class that it makes; `fixed` attributes follow from the element's name."""
+
+    make: Callable[..., Any]
+    fields: tuple[Field, ...]
+    namespace: str
+    prefix: str = ""
+    fixed: Mapping[str, object] = field(default_factory=dict)
+
+
+def one(tag: str, name: str, form: Text | Element) -> Field:
+    """A field that is always there."""
+    return Field(tag, name, form)
+
+
+def optional(tag: str, name: str, form: Text | Element) -> Field:
+    """A field that may be None."""
+    return Field(tag, name, form, Many.OPTIONAL)
+
+
+def many(tag: str, name: str, form: Text | Element) -> Field:
+    """A field that is a tuple."""
+    return Field(tag, name, form, Many.ANY)
+
+
+# Forms of text (PROTOCOL §0)
+
+
+def _strict_base64(text: str) -> bytes:
+    value = base64.b64decode(text, validate=True)
+    if base64.b64encode(value) != text.encode("ascii"):
+        raise ValueError("not strict base64")
+    return value
+
+
+def _strict_hex(text: str) -> bytes:
+    value = bytes.fromhex(text)
+    if value.hex().upper() != text:
+        raise ValueError("not upper-case hexadecimal")
+    return value
+
+
+def _strict_uuid(text: str) -> UUID:
+    value = UUID(text)
+    if str(value) != text:
+        raise ValueError("not a lower-case UUID with hyphens")
+    return value
+
+
+_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def _strict_time(text: str) -> datetime:
+    value = datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+    if _write_time(value) != text:
+        raise ValueError("not a time in UTC to the second")
+    return value
+
+
+def _write_time(value: datetime) -> str:
+    # strftime does not pad years before 1000, isoformat does.
+    return value.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+def _strict_int(text: str) -> int:
+    value = int(text)
+    if str(value) != text:
+        raise ValueError("not a plain decimal number")
+    return value
+
+
+def _enum(kind: type[Enum]) -> Text:
+    return Text(kind, lambda value: str(value.value))
+
+
+STRING: Final = Text(str, str)
+BASE64: Final = Text(_strict_base64, lambda value: base64.b64encode(value).decode("ascii"))
+HEX: Final = Text(_strict_hex, lambda value: value.hex().upper())
+NAME: Final = Text(Name.from_text, str)
+UUID_TEXT: Final = Text(_strict_uuid, str)
+TIME: Final = Text(_strict_time, _write_time)
+NUMBER: Final = Text(_strict_int, str)
+YES_NO: Final = Text(lambda text: text == "yes", lambda value: "yes" if value else "no")
+enum = _enum
+
+
+# Reading
+
+
+def read(node: etree._Element, element: Element) -> Any:
+    """The value of a schema-valid element; SchemaViolation where the schema cannot say it (strict forms)."""
+    values: dict[str, Any] = dict(element.fixed)
+    children: dict[str, Field] = {}
+    for f in element.fields:
+        if f.tag.startswith("@"):
+            text = node.get(f.tag[1:])
+            values[f.name] = None if text is None else _read_text(f, text)
+        elif f.tag == ".":
+            values[f.name] = _read_text(f, node.text or "")
+        else:
+            children[_clark(element, f)] = f
+            values[f.name] = [] if f.many is Many.ANY else None
+    for child in node:
+        found = children.get(child.tag)
+        if found is None:
+            continue
+        value = (
+            _read_text(found, child.text or "") if isinstance(found.form, Text) else read(child, found.form)
+        )
+        if found.many is Many.ANY:
+            values[found.name].append(value)
+        else:
+            values[found.name] = value
+    for name, value in values.items():
+        if type(value) is list:
+            values[name] = tuple(value)
+    try:
+        return element.make(**values)
+    except ValueError as error:
+        raise SchemaViolation(str(error)) from None
+
+
+def _read_text(found: Field, text: str) -> Any:
+    form = found.form
+    assert isinstance(form, Text)
+    try:
+        return form.read(text)
+    except (ValueError, binascii.Error) as error:
+        raise SchemaViolation(f"cannot read '{found.tag}': {error}") from None
+
+
+def _clark(element: Element, f: Field) -> str:
+    namespace = f.form.namespace if isinstance(f.form, Element) else element.namespace
+    return f"{{{namespace}}}{f.tag}"
+
+
+# Writing
+
+
+_ATTRIBUTE: Final = {'"': "&quot;", "\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"}
+
+
+def _escape_text(text: str) -> str:
+    return escape(text, {"\r": "&#xD;"})
+
+
+def _escape_attribute(text: str) -> str:
+    # Canonical XML leaves '>' alone in attributes.
+    return escape(text, _ATTRIBUTE).replace("&gt;", ">")
+
+
+def write(tag: str, value: Any, element: Element) -> bytes:
+    """Canonical bytes of a root element."""
+    out: list[str] = []
+    _write(tag, value, element, frozenset(), out)
+    return "".join(out).encode("utf-8")
+
+
+def _write(tag: str, value: Any, element: Element, rendered: frozenset[tuple[str, str]], out: list[str]) -> None:
+    qualified = f"{element.prefix}:{tag}" if element.prefix else tag
+    out.append(f"<{qualified}")
+    declaration = (element.prefix, element.namespace)
+    if declaration not in rendered:
+        # One prefix always stands for one namespace here, the default prefix for one per document.
+        out.append(f' xmlns{":" + element.prefix if element.prefix else ""}="{element.namespace}"')
+        rendered = rendered | {declaration}
+    attributes = []
+    for f in element.fields:
+        if f.tag.startswith("@"):
+            attribute = getattr(value, f.name)
+            if attribute is not None:
+                assert isinstance(f.form, Text)
+                attributes.append((f.tag[1:], f.form.write(attribute)))
+    out.extend(f' {name}="{_escape_attribute(text)}"' for name, text in sorted(attributes))
+    out.append(">")
+    for f in element.fields:
+        if f.tag.startswith("@"):
+            continue
+        attribute = getattr(value, f.name)
+        if f.tag == ".":
+            assert isinstance(f.form, Text)
+            out.append(_escape_text(f.form.write(attribute)))
+            continue
+        for item in attribute if f.many is Many.ANY else () if attribute is None else (attribute,):
+            if isinstance(f.form, Text):
+                inner = f"{element.prefix}:{f.tag}" if element.prefix else f.tag
+                out.append(f"<{inner}>{_escape_text(f.form.write(item))}</{inner}>")
+            else:
+                _write(f.tag, item, f.form, rendered, out)
+    out.append(f"</{qualified}>")

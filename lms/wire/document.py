@@ -1,0 +1,126 @@
+"""Hardened reading of XML documents, up to a schema-valid tree (PROTOCOL §6, acceptance order).
+
+Size cap → no DOCTYPE → parse without entities, network or DTD → depth → canonical bytes → XSD.
+Who signed, and whether it may, is judged afterwards (`lms.wire.signature`, `lms.wire.acceptance`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final
+from xml.parsers import expat
+
+from lxml import etree
+
+from lms.errors import DoctypeForbidden, MalformedXml, NotCanonical, SchemaViolation, TooLarge, WrongDocument
+
+MIB: Final = 1024 * 1024
+MAX_DEPTH: Final = 16
+_TOO_DEEP: Final = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentKind:
+    """One kind of document: its root, its schema file in this package and the most bytes it may have."""
+
+    namespace: str
+    root: str
+    schema: str
+    max_bytes: int
+
+    @property
+    def tag(self) -> str:
+        """Root tag in Clark notation."""
+        return f"{{{self.namespace}}}{self.root}"
+
+
+class _RootSeen(Exception):
+    pass
+
+
+def _refuse_doctype(document: bytes) -> None:
+    """Refuse any DOCTYPE before libxml2 sees the document (billion laughs, external entities)."""
+
+    def doctype(*_: object) -> None:
+        raise DoctypeForbidden("cannot accept a document with a DOCTYPE")
+
+    def root(*_: object) -> None:
+        raise _RootSeen
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = doctype
+    parser.StartElementHandler = root
+    try:
+        parser.Parse(document, True)
+    except _RootSeen:
+        return
+    except expat.ExpatError as error:
+        raise MalformedXml(f"cannot read XML: {error}") from None
+    raise MalformedXml("cannot read XML: there is no root element")
+
+
+def _parse(document: bytes) -> etree._Element:
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=True
+    )
+    try:
+        root = etree.fromstring(document, parser)
+    except etree.XMLSyntaxError as error:
+        raise MalformedXml(f"cannot read XML: {error.msg}") from None
+    if _TOO_DEEP(root):
+        raise MalformedXml(f"cannot read XML: nested deeper than {MAX_DEPTH} elements")
+    return root
+
+
+def canonical(element: etree._Element) -> bytes:
+    """Exclusive canonical form without comments (W3C xml-exc-c14n)."""
+    return etree.tostring(element, method="c14n", exclusive=True, with_comments=False)
+
+
+@cache
+def _schema(name: str) -> etree.XMLSchema:
+    folder = files("lms.wire") / "schemas"
+
+    class Local(etree.Resolver):
+        """Schemas import each other by file name from this package, and from nowhere else."""
+
+        def resolve(self, url: str, public_id: str | None, context: object) -> object:
+            return self.resolve_string((folder / url.rsplit("/", 1)[-1]).read_bytes(), context, base_url=url)
+
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    parser.resolvers.add(Local())
+    return etree.XMLSchema(etree.fromstring((folder / name).read_bytes(), parser, base_url=name))
+
+
+def read_document(document: bytes, kind: DocumentKind) -> etree._Element:
+    """The schema-valid tree of a document of this kind.
+
+    Raises TooLarge, DoctypeForbidden, MalformedXml, WrongDocument, NotCanonical, SchemaViolation.
+    """
+    if len(document) > kind.max_bytes:
+        raise TooLarge(f"cannot accept a {kind.root} of {len(document)} bytes: at most {kind.max_bytes}")
+    _refuse_doctype(document)
+    root = _parse(document)
+    if root.tag != kind.tag:
+        raise WrongDocument(f"cannot accept '{etree.QName(root).localname}': expected '{kind.root}'")
+    # A signature over the canonical form would let bytes change unseen (white space, quotes, declarations).
+    try:
+        if canonical(root) != document:
+            raise NotCanonical(f"cannot accept a {kind.root} whose bytes are not its canonical form")
+    except etree.C14NError as error:
+        raise NotCanonical(f"cannot accept a {kind.root}: {error}") from None
+    schema = _schema(kind.schema)
+    if not schema.validate(root):
+        first = schema.error_log[0]
+        raise SchemaViolation(f"cannot accept a {kind.root}: {first.message} (line {first.line})")
+    return root
+
+
+def root_name(document: bytes) -> str:
+    """Local name of the root element, for `inspect` to choose a reader; nothing is believed."""
+    if len(document) > 256 * MIB:
+        raise TooLarge("cannot read a document of more than 256 MiB")
+    _refuse_doctype(document)
+    return etree.QName(_parse(document)).localname
