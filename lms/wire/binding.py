@@ -42,8 +42,7 @@ class Many(Enum):
 class Field:
     """One attribute of a model class. `tag` starting with `@` is an XML attribute, `.` the element's own text.
 
-    `form` is a `Text`, an `Element`, or None where the model attribute is flattened: `parts` are then
-    fields of the same element. An empty `name` writes no attribute.
+    A dotted `name` reaches into a part of the value that has no element of its own (`Element.parts`).
     """
 
     tag: str
@@ -54,13 +53,20 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """One XML element and the class that it makes; `fixed` attributes follow from the element's name."""
+    """One XML element and the class that it makes.
+
+    `fixed` attributes of the class follow from the element's name; `parts` are attributes whose own
+    attributes stand directly in the element: name → class, None where all of them are absent.
+    `views` say how to show an attribute that the class keeps in another form.
+    """
 
     make: Callable[..., Any]
     fields: tuple[Field, ...]
     namespace: str
     prefix: str = ""
     fixed: Mapping[str, object] = field(default_factory=dict)
+    parts: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    views: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
 
 def one(tag: str, name: str, form: Text | Element) -> Field:
@@ -124,7 +130,8 @@ def _strict_int(text: str) -> int:
     return value
 
 
-def _enum(kind: type[Enum]) -> Text:
+def enum(kind: type[Enum]) -> Text:
+    """The text of an enumeration's values."""
     return Text(kind, lambda value: str(value.value))
 
 
@@ -136,7 +143,6 @@ UUID_TEXT: Final = Text(_strict_uuid, str)
 TIME: Final = Text(_strict_time, _write_time)
 NUMBER: Final = Text(_strict_int, str)
 YES_NO: Final = Text(lambda text: text == "yes", lambda value: "yes" if value else "no")
-enum = _enum
 
 
 # Reading
@@ -170,8 +176,11 @@ def read(node: etree._Element, element: Element) -> Any:
         if type(value) is list:
             values[name] = tuple(value)
     try:
+        for name, make in element.parts.items():
+            part = {key[len(name) + 1 :]: values.pop(key) for key in tuple(values) if key.startswith(f"{name}.")}
+            values[name] = None if all(v is None for v in part.values()) else make(**part)
         return element.make(**values)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise SchemaViolation(str(error)) from None
 
 
@@ -204,6 +213,19 @@ def _escape_attribute(text: str) -> str:
     return escape(text, _ATTRIBUTE).replace("&gt;", ">")
 
 
+def _attribute(value: Any, name: str) -> Any:
+    if "." not in name:
+        return getattr(value, name)
+    part, _, rest = name.partition(".")
+    whole = getattr(value, part)
+    return None if whole is None else _attribute(whole, rest)
+
+
+def _seen(element: Element, value: Any, name: str) -> Any:
+    view = element.views.get(name)
+    return _attribute(value, name) if view is None else view(value)
+
+
 def write(tag: str, value: Any, element: Element) -> bytes:
     """Canonical bytes of a root element."""
     out: list[str] = []
@@ -222,7 +244,7 @@ def _write(tag: str, value: Any, element: Element, rendered: frozenset[tuple[str
     attributes = []
     for f in element.fields:
         if f.tag.startswith("@"):
-            attribute = getattr(value, f.name)
+            attribute = _seen(element, value, f.name)
             if attribute is not None:
                 assert isinstance(f.form, Text)
                 attributes.append((f.tag[1:], f.form.write(attribute)))
@@ -231,7 +253,7 @@ def _write(tag: str, value: Any, element: Element, rendered: frozenset[tuple[str
     for f in element.fields:
         if f.tag.startswith("@"):
             continue
-        attribute = getattr(value, f.name)
+        attribute = _seen(element, value, f.name)
         if f.tag == ".":
             assert isinstance(f.form, Text)
             out.append(_escape_text(f.form.write(attribute)))
