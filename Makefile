@@ -1,0 +1,38 @@
+# Every target prepares the machine first: a second run of tools/prepare takes a blink.
+
+SUITE ?= bookworm
+TESTS ?=
+BIN = .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help test lint fix demo test-bare clean prepare
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+test: prepare ## run the tests, with the coverage of lms/model, lms/wire and lms/service (TESTS=... chooses)
+	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(TESTS)
+
+lint: prepare ## check style, formatting, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+fix: prepare ## correct what ruff can correct
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+demo: prepare ## a machine loses its TPM and gets its keys back
+	@tools/demo
+
+test-bare: ## run test and demo on a bare Debian made for it (SUITE=bookworm|trixie; as root)
+	@tools/bare-machine $(SUITE)
+
+clean: ## remove what building and testing left, .venv too
+	rm -rf .venv build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache
+	find lms tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+prepare:
+	@tools/prepare
