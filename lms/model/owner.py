@@ -24,6 +24,24 @@ class OwnerDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """An owner document that proved itself: `lms.wire.anchor` alone makes it. Trust starts with its fingerprint."""
+
+    document: bytes
+    ca_certificate: bytes
+    approval_root: bytes
+    approval_root_name: Name
+    recovery_key: bytes
+    recovery_key_name: Name
+    fingerprint: bytes
+
+    @property
+    def token_id(self) -> str:
+        """ID of this owner's token as a destination: the fingerprint in lower-case hex (PROTOCOL §0)."""
+        return self.fingerprint.hex()
+
+
+@dataclass(frozen=True, slots=True)
 class Argon2id:
     """Cost of opening a token: `memory` in KiB, `time` in passes, `parallelism` in lanes."""
 

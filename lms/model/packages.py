@@ -140,13 +140,13 @@ class Certification:
 
 @dataclass(frozen=True, slots=True)
 class MigratingKey:
-    """A key that moves by itself, with the blobs that carry it."""
+    """A key that moves by itself, with the blobs that carry it; an MK has no branches, its policy is preset."""
 
     key_id: Name
     type: KeyType
     label: str
     public: bytes
-    policy: DuplicationPolicy
+    policy: DuplicationPolicy | None
     certification: Certification | None
     blobs: tuple[MigrationBlob, ...]
     passwords: tuple[Item, ...] = ()
@@ -180,12 +180,21 @@ class MigrationPackage:
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """A well-formed signature: what was signed, by which certificates (DER, the signer's first); not yet verified."""
+
+    signed_info: bytes
+    value: bytes
+    certificates: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UntrustedPackage:
     """A well-formed package whose signature nobody has judged; good for `inspect` only."""
 
     content: MigrationPackage
     document: bytes
-    certificates: tuple[bytes, ...]
+    signed: Signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,4 +208,4 @@ class VerifiedPackage:
     document: bytes
     certificates: tuple[bytes, ...]
     approved: bool
-    age_verified: bool
+    age_known: bool

@@ -165,9 +165,7 @@ def read(node: etree._Element, element: Element) -> Any:
         found = children.get(child.tag)
         if found is None:
             continue
-        value = (
-            _read_text(found, child.text or "") if isinstance(found.form, Text) else read(child, found.form)
-        )
+        value = _read_text(found, child.text or "") if isinstance(found.form, Text) else read(child, found.form)
         if found.many is Many.ANY:
             values[found.name].append(value)
         else:

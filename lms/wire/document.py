@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 from xml.parsers import expat
 
 from lxml import etree
@@ -86,7 +86,7 @@ def _schema(name: str) -> etree.XMLSchema:
     class Local(etree.Resolver):
         """Schemas import each other by file name from this package, and from nowhere else."""
 
-        def resolve(self, url: str, public_id: str | None, context: object) -> object:
+        def resolve(self, url: str, public_id: str | None, context: Any) -> Any:  # type: ignore[override]
             return self.resolve_string((folder / url.rsplit("/", 1)[-1]).read_bytes(), context, base_url=url)
 
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
@@ -113,7 +113,7 @@ def read_document(document: bytes, kind: DocumentKind) -> etree._Element:
         raise NotCanonical(f"cannot accept a {kind.root}: {error}") from None
     schema = _schema(kind.schema)
     if not schema.validate(root):
-        first = schema.error_log[0]
+        first = next(iter(schema.error_log))
         raise SchemaViolation(f"cannot accept a {kind.root}: {first.message} (line {first.line})")
     return root
 

@@ -24,6 +24,7 @@ from lms.model.exchange import (
     RestoreApproval,
     RestoreRequest,
 )
+from lms.model.packages import Signed
 from lms.model.tpm import Attestation, Credential, OuterWrap
 from lms.model.trust import Identity, Mode, Pair, TrustedAuthority, TrustedPlatform, TrustList, Withdrawal
 from lms.wire.binding import (
@@ -55,7 +56,7 @@ from lms.wire.common_v1 import (
     msa_approval,
 )
 from lms.wire.document import MIB, DocumentKind, read_document
-from lms.wire.signature import Signed, read_signature
+from lms.wire.signature import read_signature
 
 NAMESPACE: Final = "urn:localmigration:authority:1"
 _SCHEMA: Final = "authority-1.xsd"

@@ -26,12 +26,12 @@ from lms.model.packages import (
     UntrustedPackage,
 )
 from lms.model.tpm import Attestation, OuterWrap
-from lms.wire import signature
 from lms.wire.binding import BASE64, NAME, NUMBER, STRING, TIME, UUID_TEXT, Element, Field, enum, many, one, optional
 from lms.wire.binding import read as read_element
 from lms.wire.binding import write as write_element
 from lms.wire.common_v1 import ENCRYPTED_DATA, EncryptedData, inner_key, msa_approval, policy
 from lms.wire.document import MIB, DocumentKind, read_document
+from lms.wire.signature import read_signature
 
 NAMESPACE: Final = "urn:localmigration:package:1"
 KIND: Final = DocumentKind(NAMESPACE, "MigrationPackage", "package-1.xsd", 64 * MIB)
@@ -121,7 +121,7 @@ _MIGRATING_KEY = _element(
     one("Type", "type", enum(KeyType)),
     one("Label", "label", STRING),
     one("Public", "public", BASE64),
-    one("Policy", "policy", policy(NAMESPACE)),
+    optional("Policy", "policy", policy(NAMESPACE)),
     optional("Certification", "certification", _CERTIFICATION),
     many("MigrationBlob", "blobs", _BLOB),
     *_ITEMS,
@@ -171,5 +171,4 @@ def read_package(document: bytes) -> UntrustedPackage:
     Raises the errors of `lms.wire.document.read_document` and SignatureInvalid for a malformed signature.
     """
     root = read_document(document, KIND)
-    signed = signature.read_signature(document, root)
-    return UntrustedPackage(read_element(root, _PACKAGE), document, signed.certificates)
+    return UntrustedPackage(read_element(root, _PACKAGE), document, read_signature(document, root))

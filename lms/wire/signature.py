@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from cryptography import x509
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from lxml import etree
 
 from lms.errors import LmsError, SignatureInvalid
+from lms.model.packages import Signed
 from lms.wire.common_v1 import XMLDSIG
 from lms.wire.tpm.signature import read_ecdsa, verify_digest, write_ecdsa
 
@@ -38,15 +38,6 @@ class Signer(Protocol):
     def sign(self, digest: bytes) -> bytes:
         """TPMT_SIGNATURE (ECDSA P-256, SHA-256) over a 32-byte digest."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """A well-formed signature: what was signed, by which certificates; not yet verified."""
-
-    signed_info: bytes
-    value: bytes
-    certificates: tuple[bytes, ...]
 
 
 def _element(name: str, algorithm: str) -> str:
@@ -73,9 +64,7 @@ def _to_be_signed(digest: bytes) -> bytes:
 
 
 def _signature(digest: bytes, value: bytes, certificates: tuple[bytes, ...]) -> bytes:
-    texts = "".join(
-        f"<ds:X509Certificate>{base64.b64encode(c).decode()}</ds:X509Certificate>" for c in certificates
-    )
+    texts = "".join(f"<ds:X509Certificate>{base64.b64encode(c).decode()}</ds:X509Certificate>" for c in certificates)
     return (
         f"{_OPEN}{_signed_info(digest)}<ds:SignatureValue>{base64.b64encode(value).decode()}</ds:SignatureValue>"
         f"<ds:KeyInfo><ds:X509Data>{texts}</ds:X509Data></ds:KeyInfo>{_CLOSE}"

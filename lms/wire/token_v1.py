@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from lms.model.owner import Argon2id, EmergencyRecoveryToken, OwnerDocument, RecoverySheet, SheetAuthority
+from lms.model.packages import Signed
 from lms.wire.binding import BASE64, NAME, NUMBER, STRING, UUID_TEXT, Element, Field, many, one, read, write
 from lms.wire.common_v1 import policy
 from lms.wire.document import DocumentKind, read_document
-from lms.wire.signature import Signed, read_signature
+from lms.wire.signature import read_signature
 
 NAMESPACE: Final = "urn:localmigration:token:1"
 _SCHEMA: Final = "token-1.xsd"

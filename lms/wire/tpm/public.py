@@ -310,6 +310,11 @@ def _point(key: ec.EllipticCurvePublicKey) -> bytes:
     return numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
 
 
+def attestation_public(key: ec.EllipticCurvePublicKey) -> bytes:
+    """An AK by our template with this P-256 point, as its certificate names it."""
+    return write_public(replace(read_public(ak_template()), unique=_point(key)))
+
+
 def approval_public(key: ec.EllipticCurvePublicKey) -> bytes:
     """An approval root, wherever its private half lives (PROTOCOL §1); ValueError for another curve."""
     return _template(APPROVAL_ATTRIBUTES, EccParameters(NIST_P256), unique=_point(key))

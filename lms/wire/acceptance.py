@@ -1,0 +1,248 @@
+"""From `UntrustedPackage` to `VerifiedPackage`: every check in the order of PROTOCOL §6, each with its own error.
+
+Trust is passed in and nothing is looked up. Bytes, canonical form, schema and the form of the signature are
+`lms.wire.document` and `lms.wire.signature`; who may sign is `lms.wire.certificates`. What is left to the TPM
+(import, load, Name, probe) is `lms.service.restore`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from lms.errors import (
+    ApprovalInvalid,
+    BadAttributes,
+    CertificationInvalid,
+    LmsError,
+    NameMismatch,
+    PackageExpired,
+    PackageStale,
+    PolicyMismatch,
+    UnsupportedVersion,
+    UntrustedSigner,
+    WrongDestination,
+    WrongRole,
+)
+from lms.model.keys import KeyType, Name
+from lms.model.owner import Owner
+from lms.model.packages import (
+    VERSION,
+    ContentKey,
+    Destination,
+    Flow,
+    MigratingKey,
+    MigrationBlob,
+    MigrationPackage,
+    UntrustedPackage,
+    VerifiedPackage,
+)
+from lms.model.policies import POLICY_REF
+from lms.model.trust import Identity, Role, TrustList
+from lms.wire.certificates import SignerRule, identity_of, issued_by_owner, judge_signer
+from lms.wire.package_v1 import read_package
+from lms.wire.tpm.attest import check_creation
+from lms.wire.tpm.foreign import foreign_attributes, foreign_name
+from lms.wire.tpm.policy import MK_POLICY, approval_digest, authorize, duplication_policy_digest, duplication_select
+from lms.wire.tpm.public import (
+    DRSK_ATTRIBUTES,
+    Attributes,
+    attestation_public,
+    ec_public_key,
+    name_of,
+    read_public,
+)
+from lms.wire.tpm.signature import verify_digest
+
+_STORAGE: Final = Attributes.RESTRICTED | Attributes.DECRYPT
+_FIXED: Final = Attributes.FIXED_TPM | Attributes.FIXED_PARENT
+
+
+@dataclass(frozen=True, slots=True)
+class PackageTrust:
+    """What the acceptor knows and wants.
+
+    `platform_id`: whose package it has to be. `parent`: the Name of our own key that a blob has to be for;
+    None looks at the package as such (`verify`). `highest_sequence`: the highest Sequence known anywhere, None
+    where there is nothing to compare. `accepted_stale`: an older Sequence that the caller accepts by number.
+    `judged_at`: Stored at an MA, else None for the package's own Created. `known_drsks`: DRSK Names for which
+    an unapproved package is taken (PROTOCOL §5).
+    """
+
+    owner: Owner
+    now: datetime
+    platform_id: UUID | None
+    parent: Name | None = None
+    highest_sequence: int | None = None
+    accepted_stale: int | None = None
+    judged_at: datetime | None = None
+    trust_list: TrustList | None = None
+    known_drsks: frozenset[Name] = field(default_factory=frozenset)
+
+
+def accept_package(document: bytes, trust: PackageTrust) -> VerifiedPackage:
+    """The package in `document`, believed. Raises one error of `lms.errors` for each reason to refuse."""
+    untrusted = read_package(document)
+    approved = _check_signer(untrusted, trust)
+    package = untrusted.content
+    _check_header(package, trust)
+    destinations = _check_destinations(package, trust)
+    _check_names(package)
+    _check_attributes(package)
+    for key in package.migrating_keys:
+        _check_policy(key)
+    for key in package.migrating_keys:
+        for blob in key.blobs:
+            _check_approvals(key, blob, destinations[blob.destination])
+    for key in package.migrating_keys:
+        _check_certification(key, package, trust.owner)
+    return VerifiedPackage(
+        package, document, untrusted.signed.certificates, approved, trust.highest_sequence is not None
+    )
+
+
+def _check_signer(untrusted: UntrustedPackage, trust: PackageTrust) -> bool:
+    header = untrusted.content.header
+    source = Identity(Role.PLATFORM, header.source.platform_id)
+    rule = SignerRule(frozenset({Role.PLATFORM}), source, self_issued=bool(trust.known_drsks))
+    _, approved = judge_signer(untrusted.signed, rule, trust.owner, trust.trust_list, trust.judged_at or header.created)
+    if header.flow is not Flow.DIRECT and trust.platform_id != header.source.platform_id:
+        raise WrongRole(f"cannot accept a package of platform {header.source.platform_id}: expected another")
+    if not approved and not any(key.key_id in trust.known_drsks for key in untrusted.content.migrating_keys):
+        raise UntrustedSigner("cannot accept an unapproved package: it holds no key that is known here")
+    return approved
+
+
+def _check_header(package: MigrationPackage, trust: PackageTrust) -> None:
+    header = package.header
+    if package.version != VERSION:
+        raise UnsupportedVersion(f"cannot read version '{package.version}' of a package: only '{VERSION}'")
+    if header.expires is not None and header.flow is not Flow.ARCHIVE and trust.now >= header.expires:
+        raise PackageExpired(
+            f"cannot accept package {header.package_id}: it expired at {header.expires:%Y-%m-%d %H:%M}"
+        )
+    if header.sequence in (trust.highest_sequence, trust.accepted_stale):
+        return
+    if trust.highest_sequence is not None and header.sequence < trust.highest_sequence:
+        raise PackageStale(f"cannot accept Sequence {header.sequence}: {trust.highest_sequence} is known")
+
+
+def _check_destinations(package: MigrationPackage, trust: PackageTrust) -> dict[str, Destination]:
+    destinations = {d.ref: d for d in package.header.destinations}
+    blobs = [blob for key in package.migrating_keys for blob in key.blobs]
+    if any(blob.destination not in destinations for blob in blobs):
+        raise WrongDestination("cannot accept the package: a blob names a destination that the header does not")
+    if trust.parent is not None and trust.parent not in {destinations[b.destination].parent_name for b in blobs}:
+        raise WrongDestination(f"cannot use package {package.header.package_id}: no blob in it is for us")
+    return destinations
+
+
+def _check_names(package: MigrationPackage) -> None:
+    parents: set[Name] = set()
+    for key in package.migrating_keys:
+        if name_of(key.public) != key.key_id:
+            raise NameMismatch(f"cannot accept key '{key.label}': its KeyID is not its Name")
+        parents.add(key.key_id)
+    for child in package.child_keys:
+        if foreign_name(child.public) != child.key_id:
+            raise NameMismatch(f"cannot accept child key '{child.label}': its KeyID is not its Name")
+        parents.add(child.key_id)
+    for placed in _placed(package):
+        if placed not in parents:
+            raise NameMismatch(f"cannot accept the package: parent {placed.digits} is not in it")
+    refs = {c.ref for c in package.content_keys}
+    for owner_of_items in (*package.migrating_keys, *package.child_keys):
+        for item in (*owner_of_items.passwords, *owner_of_items.data):
+            if item.content_key not in refs:
+                raise NameMismatch(f"cannot accept '{item.label}': its content key is not in the package")
+
+
+def _placed(package: MigrationPackage) -> Iterator[Name]:
+    yield from (child.parent for child in package.child_keys)
+    yield from (content_key.parent for content_key in package.content_keys)
+
+
+def _check_attributes(package: MigrationPackage) -> None:
+    for key in package.migrating_keys:
+        attributes = read_public(key.public).attributes
+        if attributes & _STORAGE == _STORAGE:
+            if attributes != DRSK_ATTRIBUTES:
+                raise BadAttributes(f"cannot accept storage key '{key.label}': its attributes are not a DRSK's")
+        elif attributes & (_FIXED | Attributes.ENCRYPTED_DUPLICATION):
+            raise BadAttributes(f"cannot accept key '{key.label}': its attributes forbid migration as we do it")
+    for child in package.child_keys:
+        if foreign_attributes(child.public) & Attributes.FIXED_TPM:
+            raise BadAttributes(f"cannot accept child key '{child.label}': fixedTPM under a key that migrates")
+    for content_key in package.content_keys:
+        _check_content_key(content_key)
+
+
+def _check_content_key(content_key: ContentKey) -> None:
+    attributes = foreign_attributes(content_key.public)
+    if attributes & ~(Attributes.NO_DA | Attributes.USER_WITH_AUTH):
+        raise BadAttributes(f"cannot accept content key '{content_key.ref}': its attributes are not a content key's")
+
+
+def _check_policy(key: MigratingKey) -> None:
+    kept = read_public(key.public).policy
+    if key.policy is None:
+        expected, kind = MK_POLICY, KeyType.MK
+    else:
+        expected, kind = duplication_policy_digest(key.policy), KeyType.CMK
+    if kept != expected or key.type is not kind:
+        raise PolicyMismatch(f"cannot accept key '{key.label}': type or branches do not give its policy")
+
+
+def _check_approvals(key: MigratingKey, blob: MigrationBlob, destination: Destination) -> None:
+    if key.policy is None or not blob.approvals:
+        if key.policy is not None and destination.parent_name not in key.policy.offline_keys:
+            raise ApprovalInvalid(f"cannot accept the blob for '{destination.identity}': nobody approved it")
+        return
+    expected = {
+        duplication_select(destination.parent_name),
+        duplication_select(destination.parent_name, key.key_id),
+    }
+    for approval in blob.approvals:
+        if approval.approved_policy not in expected or approval.policy_ref != POLICY_REF:
+            raise ApprovalInvalid(f"cannot accept an approval for '{destination.identity}': it approves another act")
+        try:
+            verify_digest(
+                ec_public_key(read_public(approval.public)),
+                approval_digest(approval.approved_policy, approval.policy_ref),
+                approval.signature,
+            )
+        except LmsError as error:
+            raise ApprovalInvalid(f"cannot accept an approval for '{destination.identity}': {error}") from None
+        root = name_of(approval.public)
+        expected = {authorize(root)}
+    if root not in key.policy.approval_roots:
+        raise ApprovalInvalid(f"cannot accept an approval for '{destination.identity}': by a stranger's approval root")
+
+
+def _check_certification(key: MigratingKey, package: MigrationPackage, owner: Owner) -> None:
+    if key.certification is None:
+        return
+    try:
+        certificate = x509.load_der_x509_certificate(key.certification.certificate)
+    except ValueError:
+        raise CertificationInvalid("cannot read the certificate of an attestation key") from None
+    public = certificate.public_key()
+    if (
+        not isinstance(public, ec.EllipticCurvePublicKey)
+        or not issued_by_owner(certificate, owner)
+        or identity_of(certificate) != Identity(Role.PLATFORM, package.header.source.platform_id)
+    ):
+        raise CertificationInvalid("cannot accept birth evidence: its attestation key is not this platform's")
+    check_creation(
+        key.certification.attestation,
+        attestation_public(public),
+        key.key_id,
+        key.certification.creation_data,
+        None,
+    )

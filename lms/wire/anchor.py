@@ -1,0 +1,82 @@
+"""From an owner document's bytes to an `Owner`: the anchor of all trust (PROTOCOL §6).
+
+An owner document proves that its parts belong together. Whether it is *your* owner, only its fingerprint
+tells, compared once with what was written down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from lms.errors import BadAttributes, SignatureInvalid, UntrustedSigner
+from lms.model.keys import Name
+from lms.model.owner import EmergencyRecoveryToken, Owner, OwnerDocument
+from lms.model.packages import Signed
+from lms.wire.signature import verify
+from lms.wire.token_v1 import read_owner_document, read_token
+from lms.wire.tpm.public import approval_public, ec_public_key, name_of, read_public, recovery_public
+from lms.wire.tpm.signature import verify_digest
+
+_PREFIX: Final = b"localmigration:owner:1"
+
+
+def fingerprint(ca: ec.EllipticCurvePublicKey, approval_root: Name, recovery_key: Name) -> bytes:
+    """SHA-256 over what an owner is: CA key and the Names of approval root and recovery key."""
+    spki = ca.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(_PREFIX + spki + approval_root + recovery_key).digest()
+
+
+def _check_ca(ca: bytes) -> ec.EllipticCurvePublicKey:
+    try:
+        certificate = x509.load_der_x509_certificate(ca)
+        is_ca = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (ValueError, x509.ExtensionNotFound):
+        raise UntrustedSigner("cannot read the owner's CA certificate") from None
+    key = certificate.public_key()
+    if not is_ca or not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise UntrustedSigner("cannot accept the owner's CA certificate: not a CA with a P-256 key")
+    return key
+
+
+def _check_signed_by_ca(signed: Signed, ca: bytes) -> None:
+    verify(signed)
+    if signed.certificates != (ca,):
+        raise UntrustedSigner("cannot accept the document: its signer is not the owner's CA")
+
+
+def read_owner(document: bytes) -> Owner:
+    """The owner of an owner document whose parts vouch for each other.
+
+    Raises the errors of `read_document`, SignatureInvalid, UntrustedSigner, BadAttributes.
+    """
+    value, signed = read_owner_document(document)
+    ca_key = _check_ca(value.ca_certificate)
+    _check_signed_by_ca(signed, value.ca_certificate)
+    for public, template in ((value.approval_root, approval_public), (value.recovery_key, recovery_public)):
+        if template(ec_public_key(read_public(public))) != public:
+            raise BadAttributes("cannot accept the owner document: a key does not follow its template")
+    root_name, recovery_name = name_of(value.approval_root), name_of(value.recovery_key)
+    digest = fingerprint(ca_key, root_name, recovery_name)
+    try:
+        verify_digest(ec_public_key(read_public(value.approval_root)), digest, value.root_signature)
+    except SignatureInvalid:
+        raise SignatureInvalid("cannot accept the owner document: the approval root did not sign it") from None
+    return Owner(
+        document, value.ca_certificate, value.approval_root, root_name, value.recovery_key, recovery_name, digest
+    )
+
+
+def read_owned_token(document: bytes) -> tuple[EmergencyRecoveryToken, Owner]:
+    """A token file whose signature its own owner document's CA made; the seed is still sealed."""
+    token, signed = read_token(document)
+    owner = read_owner(token.owner_document)
+    _check_signed_by_ca(signed, owner.ca_certificate)
+    return token, owner
+
+
+__all__ = ["OwnerDocument", "fingerprint", "read_owned_token", "read_owner"]
