@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+import getpass
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class LocalCa:
+    """The certification authority of manufactured TPMs: PEM files, and nothing of it outside its directory."""
+
+    directory: Path
+
+    @property
+    def issuer(self) -> Path:
+        """Certificate of the key that signs EK certificates."""
+        return self.directory / "issuercert.pem"
+
+    @property
+    def root(self) -> Path:
+        """Self-signed certificate that signs the issuer's."""
+        return self.directory / "swtpm-localca-rootca-cert.pem"
+
+    def configure(self) -> Path:
+        """Write the configuration of swtpm_setup and swtpm_localca; its path."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        here = self.directory
+        (here / "localca.conf").write_text(
+            f"statedir = {here}\nsigningkey = {here}/signkey.pem\n"
+            f"issuercert = {here}/issuercert.pem\ncertserial = {here}/certserial\n"
+        )
+        (here / "localca.options").write_text(
+            "--platform-manufacturer Test\n--platform-version 1.0\n--platform-model VM\n"
+        )
+        (here / "setup.conf").write_text(
+            f"create_certs_tool = swtpm_localca\ncreate_certs_tool_config = {here}/localca.conf\n"
+            f"create_certs_tool_options = {here}/localca.options\nactive_pcr_banks = sha256\n"
+        )
+        return here / "setup.conf"
 
 
 class SoftwareTpm:
@@ -28,6 +64,22 @@ class SoftwareTpm:
     def tcti(self) -> str:
         """TCTI configuration of this TPM."""
         return f"swtpm:path={self.path}"
+
+    def manufacture(self, ca_directory: Path) -> LocalCa:
+        """Before the first start: EKs with certificates at 0x01c00002 (RSA-2048) and 0x01c00016 (P-384)."""
+        ca = LocalCa(ca_directory)
+        done = subprocess.run(
+            [
+                "swtpm_setup", "--tpm2", "--create-ek-cert", "--overwrite",
+                "--tpmstate", str(self.state), "--config", str(ca.configure()), "--runas", getpass.getuser(),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"swtpm_setup failed: {done.stdout}{done.stderr}")
+        return ca
 
     def start(self) -> SoftwareTpm:
         """Power on: TPM2_Startup(CLEAR) is done when this returns."""

@@ -1,0 +1,1 @@
+"""What implements `lms.ports`: each room is the only door to one library, none imports another."""

@@ -1,0 +1,52 @@
+"""TPM2_GetCapability and TPM2_FlushContext as bytes (TPM 2.0 Library Part 3).
+
+Past ESAPI, because it cannot flush a session that it did not open, and because the lists that tpm2_pytss
+returns read freed memory when they are used carelessly.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lms.adapters.tpm.channel import DeadlineTcti, command
+from lms.wire.tpm.marshal import Reader
+
+_CC_FLUSH_CONTEXT: Final = 0x165
+_CC_GET_CAPABILITY: Final = 0x17A
+_CAP_HANDLES: Final = 1
+_CAP_TPM_PROPERTIES: Final = 6
+_PT_PERMANENT: Final = 0x200
+_COUNT: Final = 254
+
+_TRANSIENT: Final = 0x80000000
+_PERSISTENT: Final = 0x81000000
+_LOADED_SESSION: Final = 0x02000000
+_SAVED_SESSION: Final = 0x03000000
+
+OWNER_AUTH_SET: Final = 1 << 0
+LOCKOUT_AUTH_SET: Final = 1 << 2
+
+
+def _handles(channel: DeadlineTcti, first: int) -> tuple[int, ...]:
+    reader = Reader(channel.execute(command(_CC_GET_CAPABILITY, _CAP_HANDLES, first, _COUNT)))
+    reader.raw(1 + 4)  # moreData, capability
+    return tuple(reader.u32() for _ in range(reader.u32()))
+
+
+def persistent_handles(channel: DeadlineTcti) -> tuple[int, ...]:
+    """All persistent handles in use."""
+    return _handles(channel, _PERSISTENT)
+
+
+def permanent(channel: DeadlineTcti) -> int:
+    """TPMA_PERMANENT."""
+    reader = Reader(channel.execute(command(_CC_GET_CAPABILITY, _CAP_TPM_PROPERTIES, _PT_PERMANENT, 1)))
+    reader.raw(1 + 4 + 4 + 4)  # moreData, capability, count, property
+    return reader.u32()
+
+
+def flush_all(channel: DeadlineTcti) -> None:
+    """Free all slots: for a TPM without resource manager, whose only user we are."""
+    for first in (_TRANSIENT, _LOADED_SESSION, _SAVED_SESSION):
+        for handle in _handles(channel, first):
+            channel.execute(command(_CC_FLUSH_CONTEXT, handle))

@@ -1,0 +1,159 @@
+"""One ESAPI context and the few things that every act needs: keys by handle, loading, freeing, patience.
+
+A bare TPM has three slots for objects and three for sessions: everything taken here is a context manager.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tpm2_pytss import ESAPI
+from tpm2_pytss.constants import ESYS_TR
+from tpm2_pytss.TSS2_Exception import TSS2_Exception
+from tpm2_pytss.types import TPM2B_PRIVATE, TPM2B_PUBLIC
+
+from lms.adapters.tpm import capabilities
+from lms.adapters.tpm.channel import DeadlineTcti
+from lms.adapters.tpm.responses import HANDLE, VALUE, doing
+from lms.errors import BadRequest, KeyNotFound, MalformedStructure
+from lms.model.keys import Name
+from lms.model.secret import Secret
+from lms.model.tpm import SealedObject
+from lms.wire.tpm.public import ALG_RSA, name_of
+
+_PERSISTENT: Final = range(0x81000000, 0x82000000)
+
+
+@dataclass
+class Salt:
+    """The key that salts sessions: its Name once somebody verified it, and the handle where it was last seen."""
+
+    name: Name | None = None
+    handle: int = 0
+
+
+def read(kind: Any, data: bytes) -> Any:
+    """Unmarshal one whole TPM structure with tpm2_pytss; MalformedStructure for anything else."""
+    try:
+        value, used = kind.unmarshal(data)
+    except (TSS2_Exception, ValueError, TypeError) as error:
+        raise MalformedStructure(f"cannot read a {kind.__name__}") from error
+    if used != len(data):
+        raise MalformedStructure(f"cannot read a {kind.__name__}: bytes follow its end")
+    return value
+
+
+class Context:
+    """A connection to the TPM, used by the worker's thread only."""
+
+    def __init__(
+        self, channel: DeadlineTcti, *, bare: bool, salt: Salt, endorsement_auth: Secret, rsa_deadline_s: float
+    ) -> None:
+        self.channel = channel
+        self.salt = salt
+        self.endorsement_auth = endorsement_auth
+        self._rsa_deadline_s = rsa_deadline_s
+        if bare:
+            with doing("reach the TPM"):
+                capabilities.flush_all(channel)
+        self.esapi = ESAPI(channel)
+
+    def close(self) -> None:
+        """Let go of the TPM; nothing is sent."""
+        self.esapi.close()
+        self.channel.shut()
+
+    @contextmanager
+    def flushing(self, handle: Any) -> Iterator[Any]:
+        """Free a transient object or a session at the end."""
+        try:
+            yield handle
+        except BaseException:
+            with suppress(TSS2_Exception):
+                self.esapi.flush_context(handle)
+            raise
+        with doing("free a slot of the TPM"):
+            self.esapi.flush_context(handle)
+
+    @contextmanager
+    def persistent(self, handle: int) -> Iterator[Any]:
+        """The key at a persistent handle; KeyNotFound where there is none."""
+        if handle not in _PERSISTENT:
+            raise BadRequest(f"cannot use {handle:#x}: not a persistent handle")
+        with doing(f"find the key at {handle:#x}", {VALUE: KeyNotFound, HANDLE: KeyNotFound}):
+            key = self.esapi.tr_from_tpmpublic(handle)
+        try:
+            yield key
+        finally:
+            with suppress(TSS2_Exception):  # evicting closes it as well
+                self.esapi.tr_close(key)
+
+    def public_at(self, handle: int) -> bytes | None:
+        """TPM2B_PUBLIC of the key at a persistent handle; None where there is none."""
+        try:
+            with self.persistent(handle) as key:
+                return self.public(key)
+        except KeyNotFound:
+            return None
+
+    def public(self, key: Any) -> bytes:
+        """TPM2B_PUBLIC of a key as ESAPI holds it: what it salts with, whoever sits on the bus.
+
+        A serialised ESYS_TR is u32 handle ‖ TPM2B_NAME ‖ u32 type ‖ TPM2B_PUBLIC.
+        """
+        with doing("read a public area"):
+            data: bytes = self.esapi.tr_serialize(key)
+        start = 4 + 2 + int.from_bytes(data[4:6], "big") + 4
+        return data[start : start + 2 + int.from_bytes(data[start : start + 2], "big")]
+
+    @contextmanager
+    def loaded(self, parent: Any, key: SealedObject) -> Iterator[Any]:
+        """Load `key` below `parent`, whose authorisation is empty."""
+        private, public = read(TPM2B_PRIVATE, key.private), read(TPM2B_PUBLIC, key.public)
+        with doing("load the key"):
+            handle = self.esapi.load(parent, private, public)
+        with self.flushing(handle):
+            yield handle
+
+    @contextmanager
+    def loaded_public(self, public: bytes) -> Iterator[Any]:
+        """Load a public key; in the owner hierarchy, because TPM2_PolicyAuthorize refuses tickets of the null one."""
+        area = read(TPM2B_PUBLIC, public)
+        with doing("load a public key", {VALUE: MalformedStructure}):
+            handle = self.esapi.load_external(area, None, ESYS_TR.OWNER)
+        with self.flushing(handle):
+            yield handle
+
+    @contextmanager
+    def authorised(self, handle: Any, auth: Secret) -> Iterator[None]:
+        """ESAPI knows the authorisation of an entity inside, and only there."""
+        if len(auth) > 32:
+            raise BadRequest("cannot use an authorisation of more than 32 bytes")
+        self.esapi.tr_set_auth(handle, auth.reveal())
+        try:
+            yield
+        finally:
+            with suppress(TSS2_Exception):
+                self.esapi.tr_set_auth(handle, b"")
+
+    @contextmanager
+    def patience(self, template: bytes) -> Iterator[None]:
+        """More time where an RSA key is made: chips look for primes for minutes."""
+        usual = self.channel.deadline_s
+        if int.from_bytes(template[2:4], "big") == ALG_RSA:
+            self.channel.deadline_s = max(usual, self._rsa_deadline_s)
+        try:
+            yield
+        finally:
+            self.channel.deadline_s = usual
+
+
+def name_or_none(public: bytes) -> Name | None:
+    """Name of a key that may be of a kind that is not ours."""
+    try:
+        return name_of(public)
+    except MalformedStructure:
+        return None

@@ -1,0 +1,168 @@
+"""`TpmDevice`: `lms.ports.Tpm` on a real TPM or a swtpm.
+
+A face: each method hands its act to the one thread that owns the TPM.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from lms.adapters.tpm import attestation, capabilities, keys, migration
+from lms.adapters.tpm.channel import DeadlineTcti, Observer, endpoint_for
+from lms.adapters.tpm.context import Context, Salt
+from lms.adapters.tpm.responses import doing
+from lms.adapters.tpm.worker import Worker
+from lms.model.keys import Algorithm, Name
+from lms.model.packages import MsaApproval
+from lms.model.policies import Branch, DuplicationPolicy
+from lms.model.secret import Secret
+from lms.model.tpm import Attestation, Credential, OuterWrap, SealedObject
+from lms.ports import CertifiedKey, DuplicatedKey, EndorsementKey
+
+
+class TpmDevice:
+    """One TPM, used by any thread; implements `lms.ports.Tpm`.
+
+    `tcti` is `device:/dev/tpmrm0`, `swtpm:path=FILE` or `swtpm:host=HOST,port=PORT`; a swtpm has no resource
+    manager and no other user than this object, which frees its slots. `endorsement_auth` is for deriving the
+    AK and EKs. `observe` sees all commands and responses (tests).
+    """
+
+    def __init__(
+        self,
+        tcti: str,
+        *,
+        endorsement_auth: Secret = keys.NOTHING,
+        deadline_s: float = 30.0,
+        rsa_deadline_s: float = 180.0,
+        observe: Observer | None = None,
+    ) -> None:
+        endpoint_for(tcti)  # a bad configuration is told at once
+        self._salt = Salt()
+
+        def open_context() -> Context:
+            return Context(
+                DeadlineTcti(endpoint_for(tcti), deadline_s, observe),
+                bare=tcti.startswith("swtpm"),
+                salt=self._salt,
+                endorsement_auth=endorsement_auth,
+                rsa_deadline_s=rsa_deadline_s,
+            )
+
+        self._worker = Worker(open_context)
+
+    def close(self) -> None:
+        """Let go of the TPM and end the thread."""
+        self._worker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def endorsement_keys(self) -> tuple[EndorsementKey, ...]:
+        """All EKs: RSA-2048 first where there is one; also those without a certificate."""
+        return self._worker.run(attestation.endorsement_keys)
+
+    def trust_salt(self, name: Name) -> None:
+        """Salt sessions with this key from now on: an EK that was verified, or the SRK that is pinned."""
+        self._salt.name = name
+
+    def _permanent(self, bit: int) -> bool:
+        def ask(tpm: Context) -> bool:
+            with doing("read the TPM's properties"):
+                return bool(capabilities.permanent(tpm.channel) & bit)
+
+        return self._worker.run(ask)
+
+    def owner_auth_is_set(self) -> bool:
+        """Whether the owner hierarchy has an authorisation value."""
+        return self._permanent(capabilities.OWNER_AUTH_SET)
+
+    def lockout_auth_is_set(self) -> bool:
+        """Whether the lock-out hierarchy has an authorisation value."""
+        return self._permanent(capabilities.LOCKOUT_AUTH_SET)
+
+    def set_owner_auth(self, old: Secret, new: Secret) -> None:
+        """TPM2_HierarchyChangeAuth of the owner hierarchy; OwnerAuthFailed."""
+        self._worker.run(lambda tpm: keys.set_owner_auth(tpm, old, new))
+
+    def read_public(self, handle: int) -> bytes | None:
+        """TPM2B_PUBLIC of the persistent key at `handle`; None where there is no key."""
+        return self._worker.run(lambda tpm: tpm.public_at(handle))
+
+    def ensure_srk(self, handle: int, algorithm: Algorithm, owner_auth: Secret) -> bytes:
+        """Derive the SRK, persist it where the handle is free, and return its TPM2B_PUBLIC; HandleOccupied."""
+        return self._worker.run(lambda tpm: keys.ensure_srk(tpm, handle, algorithm, owner_auth))
+
+    def attestation_key(self) -> bytes:
+        """TPM2B_PUBLIC of the AK, re-derived in the endorsement hierarchy."""
+        return self._worker.run(attestation.attestation_key)
+
+    def create(self, parent: int, template: bytes, *, auth: Secret, data: Secret) -> SealedObject:
+        """TPM2_Create below the persistent `parent`; empty secrets mean none."""
+        return self._worker.run(lambda tpm: keys.create(tpm, parent, template, auth, data))
+
+    def create_certified(self, parent: int, template: bytes) -> CertifiedKey:
+        """TPM2_Create with empty auth, then TPM2_CertifyCreation by the AK."""
+        return self._worker.run(lambda tpm: attestation.create_certified(tpm, parent, template))
+
+    def persist(self, parent: int, key: SealedObject, handle: int, owner_auth: Secret) -> None:
+        """TPM2_Load and TPM2_EvictControl; already so is success, another key there is HandleOccupied."""
+        self._worker.run(lambda tpm: keys.persist(tpm, parent, key, handle, owner_auth))
+
+    def evict(self, handle: int, owner_auth: Secret) -> None:
+        """Remove the persistent key at `handle`; absent is success."""
+        self._worker.run(lambda tpm: keys.evict(tpm, handle, owner_auth))
+
+    def certify(self, parent: int, key: SealedObject | None, auth: Secret) -> Attestation:
+        """TPM2_Certify by the AK of `key` below `parent`, or of `parent` itself where `key` is None."""
+        return self._worker.run(lambda tpm: attestation.certify(tpm, parent, key, auth))
+
+    def sign(self, parent: int, key: SealedObject, auth: Secret, digest: bytes) -> bytes:
+        """TPMT_SIGNATURE (ECDSA, SHA-256) by an unrestricted signing key over a 32-byte digest."""
+        return self._worker.run(lambda tpm: keys.sign(tpm, parent, key, auth, digest))
+
+    def duplicate(
+        self,
+        handle: int,
+        new_parent: bytes,
+        policy: DuplicationPolicy,
+        branch: Branch,
+        approvals: tuple[MsaApproval, ...],
+        owner_auth: Secret,
+    ) -> DuplicatedKey:
+        """TPM2_Duplicate with inner wrap, through one branch (PROTOCOL §2); NotMigratable, PolicyRefused."""
+        return self._worker.run(
+            lambda tpm: migration.duplicate(tpm, handle, new_parent, policy, branch, approvals, owner_auth)
+        )
+
+    def import_key(
+        self, parent: int, public: bytes, outer: OuterWrap, symmetric: bytes, inner_key: Secret
+    ) -> SealedObject:
+        """TPM2_Import below the persistent `parent`; BlobRefused."""
+        return self._worker.run(lambda tpm: migration.import_key(tpm, parent, public, outer, symmetric, inner_key))
+
+    def loaded_name(self, parent: int, key: SealedObject, probe: SealedObject | None) -> tuple[Name, Secret]:
+        """Load `key` as a transient object, return its Name, and what the sealed `probe` below it holds."""
+        return self._worker.run(lambda tpm: keys.loaded_name(tpm, parent, key, probe))
+
+    def unseal(self, parent: int, key: SealedObject, *, auth: Secret) -> Secret:
+        """TPM2_Unseal of a sealed object below `parent` by its own authorisation; AuthFailed."""
+        return self._worker.run(lambda tpm: keys.unseal(tpm, parent, key, auth))
+
+    def unseal_as_owner(self, parent: int, key: SealedObject, owner_auth: Secret) -> Secret:
+        """TPM2_Unseal of a sealed object whose policy is PolicySecret(owner); OwnerAuthFailed."""
+        return self._worker.run(lambda tpm: keys.unseal_as_owner(tpm, parent, key, owner_auth))
+
+    def activate(self, ek: Name, activated: int, credential: Credential, endorsement_auth: Secret) -> Secret:
+        """TPM2_ActivateCredential with the EK named `ek` for the persistent `activated` (0: the AK).
+
+        InnerKeyMismatch where the credential is for another key, KeyNotFound where no EK has this Name.
+        """
+        return self._worker.run(lambda tpm: attestation.activate(tpm, ek, activated, credential, endorsement_auth))
+
+    def random(self, size: int) -> bytes:
+        """`size` bytes (at most 32) from the TPM's random number generator."""
+        return self._worker.run(lambda tpm: keys.random(tpm, size))
