@@ -34,6 +34,7 @@ from lms.model.keys import KeyType, Name
 from lms.model.owner import Owner
 from lms.model.packages import (
     VERSION,
+    ChildKey,
     ContentKey,
     Destination,
     Flow,
@@ -145,10 +146,10 @@ def _check_destinations(package: MigrationPackage, trust: PackageTrust) -> dict[
 
 def _check_names(package: MigrationPackage) -> None:
     parents: set[Name] = set()
-    for key in package.migrating_keys:
-        if name_of(key.public) != key.key_id:
-            raise NameMismatch(f"cannot accept key '{key.label}': its KeyID is not its Name")
-        parents.add(key.key_id)
+    for migrating in package.migrating_keys:
+        if name_of(migrating.public) != migrating.key_id:
+            raise NameMismatch(f"cannot accept key '{migrating.label}': its KeyID is not its Name")
+        parents.add(migrating.key_id)
     for child in package.child_keys:
         if foreign_name(child.public) != child.key_id:
             raise NameMismatch(f"cannot accept child key '{child.label}': its KeyID is not its Name")
@@ -157,8 +158,9 @@ def _check_names(package: MigrationPackage) -> None:
         if placed not in parents:
             raise NameMismatch(f"cannot accept the package: parent {placed.digits} is not in it")
     refs = {c.ref for c in package.content_keys}
-    for owner_of_items in (*package.migrating_keys, *package.child_keys):
-        for item in (*owner_of_items.passwords, *owner_of_items.data):
+    keys: tuple[MigratingKey | ChildKey, ...] = (*package.migrating_keys, *package.child_keys)
+    for key in keys:
+        for item in (*key.passwords, *key.data):
             if item.content_key not in refs:
                 raise NameMismatch(f"cannot accept '{item.label}': its content key is not in the package")
 
@@ -204,6 +206,7 @@ def _check_approvals(key: MigratingKey, blob: MigrationBlob, destination: Destin
         if key.policy is not None and destination.parent_name not in key.policy.offline_keys:
             raise ApprovalInvalid(f"cannot accept the blob for '{destination.identity}': nobody approved it")
         return
+    root: Name | None = None
     expected = {
         duplication_select(destination.parent_name),
         duplication_select(destination.parent_name, key.key_id),

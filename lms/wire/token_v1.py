@@ -1,4 +1,7 @@
-"""Owner document, Emergency Recovery Token, recovery sheet: `urn:localmigration:token:1` (PROTOCOL §6). A frozen format."""
+"""Owner document, Emergency Recovery Token, recovery sheet (PROTOCOL §6). A frozen format.
+
+Namespace `urn:localmigration:token:1`.
+"""
 
 from __future__ import annotations
 
