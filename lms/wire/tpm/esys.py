@@ -53,7 +53,8 @@ def tss2_private_key(
     return _der(
         _SEQUENCE,
         _der(_OID, _OID_SEALED if sealed else _OID_LOADABLE)
-        + (_der(_EMPTY_AUTH, _der(_BOOLEAN, b"\xff")) if empty_auth else b"")
+        # optional in ASN.1, but some readers (tpm2-pytss) want it: FALSE is written too
+        + _der(_EMPTY_AUTH, _der(_BOOLEAN, b"\xff" if empty_auth else b"\0"))
         + _der_integer(parent_handle)
         + _der(_OCTETS, public)
         + _der(_OCTETS, private),

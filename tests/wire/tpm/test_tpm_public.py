@@ -14,10 +14,10 @@ from lms.errors import MalformedStructure
 from lms.model.keys import SHA256, SHA384, Algorithm, Name
 from lms.wire.tpm.policy import OWNER_AUTHORISED
 from lms.wire.tpm.public import (
+    AK_ATTRIBUTES,
     ALG_ECC,
     ALG_KEYEDHASH,
     ALG_RSA,
-    AK_ATTRIBUTES,
     NIST_P256,
     NIST_P384,
     SRK_ATTRIBUTES,
