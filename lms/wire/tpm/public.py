@@ -264,6 +264,8 @@ SIGNING_ATTRIBUTES: Final = _BORN_IN_TPM | Attributes.USER_WITH_AUTH | Attribute
 APPROVAL_ATTRIBUTES: Final = Attributes.SIGN | Attributes.USER_WITH_AUTH
 RECOVERY_ATTRIBUTES: Final = _STORAGE
 
+_AK_PARAMETERS: Final = EccParameters(NIST_P256, scheme_hash=SHA256)
+
 
 def _template(attributes: Attributes, parameters: Parameters, policy: bytes = b"", unique: bytes = b"") -> bytes:
     return write_public(PublicArea(SHA256, attributes, policy, parameters, unique))
@@ -285,7 +287,7 @@ def drsk_template(algorithm: Algorithm, policy_digest: bytes) -> bytes:
 
 def ak_template() -> bytes:
     """Attestation key: a primary of the endorsement hierarchy."""
-    return _template(AK_ATTRIBUTES, EccParameters(NIST_P256, scheme_hash=SHA256))
+    return _template(AK_ATTRIBUTES, _AK_PARAMETERS)
 
 
 def signing_template() -> bytes:
@@ -312,7 +314,7 @@ def _point(key: ec.EllipticCurvePublicKey) -> bytes:
 
 def attestation_public(key: ec.EllipticCurvePublicKey) -> bytes:
     """An AK by our template with this P-256 point, as its certificate names it."""
-    return write_public(replace(read_public(ak_template()), unique=_point(key)))
+    return _template(AK_ATTRIBUTES, _AK_PARAMETERS, unique=_point(key))
 
 
 def approval_public(key: ec.EllipticCurvePublicKey) -> bytes:

@@ -28,6 +28,7 @@ from lms.wire.tpm.public import (
     RsaParameters,
     ak_template,
     approval_public,
+    attestation_public,
     drsk_template,
     ec_public_key,
     name_of,
@@ -104,8 +105,16 @@ def test_tpm_loads_public_halves_of_a_token_under_our_name(bench, make, key):
     assert ec_public_key(read_public(public)) == key.public_key()
 
 
-@pytest.mark.parametrize("make", [approval_public, recovery_public])
-def test_token_keys_are_on_p256_only(make):
+def test_ak_is_known_from_its_point_alone(bench):
+    """Its certificate holds no more: Name and birth evidence are checked with what is rebuilt from it."""
+    with bench.primary(ak_template(), ESYS_TR.ENDORSEMENT) as (handle, public):
+        rebuilt = attestation_public(ec_public_key(read_public(public)))
+        assert rebuilt == public
+        assert name_of(rebuilt) == bench.name(handle)
+
+
+@pytest.mark.parametrize("make", [approval_public, attestation_public, recovery_public])
+def test_keys_made_from_a_point_are_on_p256_only(make):
     with pytest.raises(ValueError, match="P-256"):
         make(ec.generate_private_key(ec.SECP384R1()).public_key())
 
