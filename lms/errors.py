@@ -241,9 +241,39 @@ class OwnerMismatch(DocumentError):
 # State
 
 
+class UnapprovedPackage(LmsError):
+    blame = Blame.STATE
+    hint = "compare platform, date and key with the recovery sheet, then say `--confirm-key` with these digits"
+
+
 class NotProvisioned(LmsError):
     blame = Blame.STATE
     hint = "run `lmsctl provision` first"
+
+
+class EkUntrusted(LmsError):
+    blame = Blame.STATE
+    hint = "add the TPM maker's CA certificates to `ek_roots`, or accept this TPM with `--unverified-tpm`"
+
+
+class FingerprintUnconfirmed(LmsError):
+    blame = Blame.STATE
+    hint = "compare it with what the owner wrote down, then give it with `--fingerprint`"
+
+
+class DestinationNotAllowed(LmsError):
+    blame = Blame.STATE
+    hint = "the key's policy has no branch for it: provision with `--offline-token` to let a token open it alone"
+
+
+class NothingEnrolled(LmsError):
+    blame = Blame.STATE
+    hint = "run `lmsctl enroll` first: an archive without a destination could never be restored"
+
+
+class AlreadyProvisioned(LmsError):
+    blame = Blame.STATE
+    hint = "this platform is provisioned otherwise; what was fixed at provisioning cannot be changed"
 
 
 class CloneOrReplacement(LmsError):

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import UUID
 
 from lms.model.keys import Algorithm, Name
 from lms.model.packages import MsaApproval
+from lms.model.platform import PlatformState
 from lms.model.policies import Branch, DuplicationPolicy
+from lms.model.release import Release, ReleaseRequest
 from lms.model.secret import Secret
 from lms.model.tpm import Attestation, Credential, OuterWrap, SealedObject
 
@@ -143,4 +146,40 @@ class Tpm(Protocol):
 
     def random(self, size: int) -> bytes:
         """`size` bytes (at most 32) from the TPM's random number generator."""
+        ...
+
+
+class PlatformStore(Protocol):
+    """Where a platform's state and its newest package live. Every write is durable when it returns."""
+
+    def load(self) -> PlatformState | None:
+        """The state, or None on a platform that has none."""
+        ...
+
+    def save(self, state: PlatformState) -> None:
+        """Replace the state, wholly or not at all."""
+        ...
+
+    def save_package(self, document: bytes) -> None:
+        """Replace the newest package."""
+        ...
+
+    def load_package(self) -> bytes | None:
+        """The newest package."""
+        ...
+
+
+class PackageArchive(Protocol):
+    """A place that keeps packages: a Backup Archive directory."""
+
+    def keep(self, platform_id: UUID, sequence: int, package_id: UUID, document: bytes) -> None:
+        """Add a package and read it back; one that is there is never overwritten."""
+        ...
+
+
+class TokenOpener(Protocol):
+    """The short process that opens an Emergency Recovery Token."""
+
+    def release(self, request: ReleaseRequest) -> Release:
+        """Wrap the keys of a package to a new TPM and certify its signing key."""
         ...

@@ -113,7 +113,7 @@ def read_document(document: bytes, kind: DocumentKind) -> etree._Element:
         raise NotCanonical(f"cannot accept a {kind.root}: {error}") from None
     schema = _schema(kind.schema)
     if not schema.validate(root):
-        first = schema.error_log.last_error
+        first = schema.error_log.last_error  # type: ignore[attr-defined]
         raise SchemaViolation(f"cannot accept a {kind.root}: {first.message} (line {first.line})")
     return root
 

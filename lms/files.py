@@ -1,0 +1,87 @@
+"""Files that survive a crash: atomic writes with fsync of file and directory, and one lock for a directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lms.errors import Busy, FileProblem
+
+
+@contextmanager
+def _named(act: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileProblem(f"cannot {act} '{path}': {(error.strerror or str(error)).lower()}") from None
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a file. Raises FileProblem, also above `max_bytes`."""
+    with _named("read", path), path.open("rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise FileProblem(f"cannot read '{path}': more than {max_bytes} bytes")
+    return content
+
+
+def ensure_directory(path: Path) -> None:
+    """The directory, mode 0700 where it is new."""
+    with _named("make directory", path):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames and creations in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace a file: after a crash it holds the old bytes or the new ones. Raises FileProblem."""
+    with _named("write", path):
+        temporary = path.with_name(f".{path.name}.new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        try:
+            os.fchmod(descriptor, mode)
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
+                file.write(content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+        sync_directory(path.parent)
+
+
+def create_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file that must not exist yet: nothing that is there is ever replaced. Raises FileProblem."""
+    with _named("create", path):
+        temporary = path.with_name(f".{path.name}.new")
+        write_file(temporary, content, mode)
+        try:
+            os.link(temporary, path)
+        finally:
+            temporary.unlink()
+        sync_directory(path.parent)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Be the only one who works on a directory. Raises Busy where somebody else does."""
+    ensure_directory(directory)
+    with _named("lock", directory):
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(f"cannot use '{directory}': another instance works on it") from None
+        yield
+    finally:
+        os.close(descriptor)

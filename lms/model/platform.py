@@ -1,0 +1,113 @@
+"""What a platform knows of itself: the whole state of `lmsd` that a package does not carry (DESIGN §4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+from lms.errors import NotProvisioned
+from lms.model.keys import Algorithm, Name
+from lms.model.packages import DestinationKind, InnerKey, MsaApproval
+from lms.model.policies import DuplicationPolicy
+from lms.model.secret import Secret
+from lms.model.tpm import Attestation, OuterWrap, SealedObject
+
+
+class Health(Enum):
+    """States of a platform, the worst first in each group (DESIGN §3)."""
+
+    UNPROVISIONED = "unprovisioned"
+    CREATED = "created"
+    AT_RISK = "at-risk"
+    STALE = "stale"
+    PROTECTED = "protected"
+    RESTORE_NEEDED = "restore-needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """TPM2_CertifyCreation of the DRSK, by the AK whose TPM2B_PUBLIC is `ak`."""
+
+    creation_data: bytes
+    attestation: Attestation
+    ak: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverableKey:
+    """The DRSK: its blob below the present SRK, its policy, where it came from, and a probe below it."""
+
+    key: SealedObject
+    name: Name
+    policy: DuplicationPolicy
+    birth: Birth | None
+    probe: SealedObject | None
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """The platform signing key below the SRK, the authorisation that it needs, and its certificate (DER)."""
+
+    key: SealedObject
+    auth: Secret
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledDestination:
+    """Where the DRSK is wrapped to: made once, repeated in every package (PROTOCOL §3).
+
+    `kept_inner_key` is the inner key sealed below the SRK, so that a copy can be proven without the MSA.
+    """
+
+    kind: DestinationKind
+    identity: str
+    parent: bytes
+    outer: OuterWrap
+    symmetric: bytes
+    inner_keys: tuple[InnerKey, ...]
+    approvals: tuple[MsaApproval, ...]
+    kept_inner_key: SealedObject
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformState:
+    """One platform. `time_floor` is the latest time seen; `sequence` that of the newest package, 0 before it."""
+
+    platform_id: UUID
+    owner_document: bytes
+    algorithm: Algorithm
+    srk_handle: int
+    drsk_handle: int
+    ek_name: Name
+    ak_name: Name
+    srk_name: Name
+    time_floor: datetime
+    signing_key: SigningKey | None = None
+    drsk: RecoverableKey | None = None
+    destinations: tuple[EnrolledDestination, ...] = ()
+    sequence: int = 0
+    package_id: UUID | None = None
+
+    def require_drsk(self) -> RecoverableKey:
+        """The DRSK. Raises NotProvisioned where there is none yet."""
+        if self.drsk is None:
+            raise NotProvisioned("cannot do this before the platform has its recoverable key")
+        return self.drsk
+
+    def require_signing_key(self) -> SigningKey:
+        """The signing key. Raises NotProvisioned where there is none yet."""
+        if self.signing_key is None:
+            raise NotProvisioned("cannot do this before the platform has its signing key")
+        return self.signing_key
+
+    @property
+    def health(self) -> Health:
+        """What the state alone tells; whether the TPM still agrees is another question."""
+        if self.drsk is None or self.drsk.probe is None:
+            return Health.UNPROVISIONED
+        if not self.destinations or self.package_id is None:
+            return Health.CREATED
+        return Health.AT_RISK if len(self.destinations) == 1 else Health.PROTECTED

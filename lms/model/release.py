@@ -1,0 +1,41 @@
+"""What a platform asks the holder of a token, and what it gets: keys wrapped to its own new chip (PROTOCOL §8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lms.model.keys import Name
+from lms.model.tpm import Credential, OuterWrap
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRequest:
+    """`ek`, `srk` and `signing_key` are TPM2B_PUBLIC of the new TPM; `confirmed` the DRSK Names that an
+    unapproved package is taken for; `now` the platform's time."""
+
+    package: bytes
+    ek: bytes
+    srk: bytes
+    signing_key: bytes
+    now: datetime
+    confirmed: frozenset[Name]
+    highest_sequence: int | None
+    accepted_stale: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedKey:
+    """One key wrapped for the new SRK; only the EK named in the request opens its inner key."""
+
+    key_id: Name
+    outer: OuterWrap
+    inner_key: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The keys of a package, and a certificate (DER) for the new signing key."""
+
+    keys: tuple[ReleasedKey, ...]
+    certificate: bytes

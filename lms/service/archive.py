@@ -1,0 +1,109 @@
+"""`archive`: everything to keep, as one signed Migration Package, at every place that keeps it (PROTOCOL §6, §8).
+
+Needs no owner authorisation: the blobs were made when their destinations were enrolled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from lms.errors import NothingEnrolled
+from lms.model.keys import KeyType
+from lms.model.packages import (
+    SYSTEM,
+    ChildKey,
+    Destination,
+    Flow,
+    Header,
+    MigratingKey,
+    MigrationBlob,
+    MigrationPackage,
+    Source,
+)
+from lms.model.platform import EnrolledDestination, PlatformState
+from lms.service import probe
+from lms.service.setting import Setting, provisioned
+from lms.service.signing import signer_of
+from lms.wire.acceptance import PackageTrust, accept_package
+from lms.wire.anchor import read_owner
+from lms.wire.package_v1 import write_package
+from lms.wire.signature import sign
+from lms.wire.tpm.public import name_of
+
+_LABEL = "DRSK"
+
+
+def archive(setting: Setting) -> PlatformState:
+    """Make the next package and keep it everywhere; the state names it.
+
+    The package is accepted as a restorer would before anybody gets it. Raises NotProvisioned, NothingEnrolled,
+    and the errors of the places that keep packages.
+    """
+    state = provisioned(setting)
+    if not state.destinations:
+        raise NothingEnrolled("cannot archive: no destination is enrolled")
+    now = setting.now()
+    package_id = uuid4()
+    # The number is spent before the package exists: no two packages ever share one.
+    state = replace(state, sequence=state.sequence + 1, package_id=package_id, time_floor=now)
+    setting.store.save(state)
+    package = build_package(state, setting.host_name, now, package_id)
+    document = sign(write_package(package), signer_of(setting.tpm, state))
+    trust = PackageTrust(
+        owner=read_owner(state.owner_document),
+        now=now,
+        platform_id=state.platform_id,
+        highest_sequence=state.sequence,
+        known_drsks=frozenset({state.require_drsk().name}),
+    )
+    accept_package(document, trust)
+    setting.store.save_package(document)
+    for place in setting.archives:
+        place.keep(state.platform_id, state.sequence, package_id, document)
+    return state
+
+
+def build_package(state: PlatformState, host_name: str, now: datetime, package_id: UUID) -> MigrationPackage:
+    """The package that a state gives at a time; pure."""
+    drsk = state.require_drsk()
+    refs = {d.identity: f"d{number}" for number, d in enumerate(state.destinations)}
+    header = Header(
+        package_id=package_id,
+        flow=Flow.ARCHIVE,
+        created=now,
+        expires=None,
+        sequence=state.sequence,
+        supersedes=None,
+        source=Source(state.platform_id, (state.ek_name,), state.ak_name, state.srk_name, host_name),
+        destinations=tuple(
+            Destination(refs[d.identity], d.kind, d.identity, name_of(d.parent)) for d in state.destinations
+        ),
+    )
+    key = MigratingKey(
+        key_id=drsk.name,
+        type=KeyType.CMK,
+        label=_LABEL,
+        public=drsk.key.public,
+        policy=drsk.policy,
+        certification=None,
+        blobs=tuple(_blob(d, refs[d.identity]) for d in state.destinations),
+    )
+    return MigrationPackage(header, (), (key,), _probe_of(state))
+
+
+def _blob(destination: EnrolledDestination, ref: str) -> MigrationBlob:
+    return MigrationBlob(ref, destination.outer, destination.symmetric, destination.inner_keys, destination.approvals)
+
+
+def _probe_of(state: PlatformState) -> tuple[ChildKey, ...]:
+    drsk = state.require_drsk()
+    if drsk.probe is None:
+        return ()
+    sealed = drsk.probe
+    return (
+        ChildKey(
+            name_of(sealed.public), drsk.name, SYSTEM, probe.APPLICATION, probe.LABEL, sealed.public, sealed.private
+        ),
+    )

@@ -1,0 +1,134 @@
+"""`provision`: SRK, DRSK, AK and signing key of a platform, up to state `created` (PROTOCOL §1, §8).
+
+Each step is written down before the next; running again after a crash at any point goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from lms.errors import AlreadyProvisioned, CloneOrReplacement, FingerprintUnconfirmed, HandleOccupied
+from lms.model.keys import Algorithm, digits, same_digits
+from lms.model.owner import Owner
+from lms.model.platform import Birth, PlatformState, RecoverableKey
+from lms.model.policies import DuplicationPolicy
+from lms.model.secret import Secret
+from lms.service.probe import make_probe
+from lms.service.setting import PreparedTpm, Setting, check_clock, prepare_tpm
+from lms.service.signing import make_signing_key
+from lms.wire.anchor import read_owner
+from lms.wire.tpm.policy import duplication_policy_digest
+from lms.wire.tpm.public import drsk_template, name_of
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioning:
+    """What is fixed for ever at provisioning, and what this run may accept.
+
+    `fingerprint`: the first 80 bits of the owner's fingerprint as the caller knows them. `offline_token`:
+    whether the token alone may open the key. `new_platform_id` is used where the platform has none.
+    """
+
+    owner_document: bytes
+    fingerprint: str
+    offline_token: bool
+    algorithm: Algorithm
+    srk_handle: int
+    drsk_handle: int
+    new_platform_id: UUID
+    unverified_tpm: bool
+
+
+def confirm_owner(document: bytes, fingerprint: str) -> Owner:
+    """The owner, if the fingerprint is the one that was written down. Raises FingerprintUnconfirmed."""
+    owner = read_owner(document)
+    if not same_digits(fingerprint, owner.fingerprint):
+        raise FingerprintUnconfirmed(f"cannot trust the owner document: its fingerprint is {digits(owner.fingerprint)}")
+    return owner
+
+
+def policy_of(owner: Owner, offline_token: bool) -> DuplicationPolicy:
+    """The DRSK's policy: the owner's approval branch, and the offline branch where it is asked for."""
+    return DuplicationPolicy.of((owner.approval_root_name,), (owner.recovery_key_name,) if offline_token else ())
+
+
+def _same(state: PlatformState, order: Provisioning, policy: DuplicationPolicy) -> bool:
+    return (
+        state.algorithm is order.algorithm
+        and state.srk_handle == order.srk_handle
+        and state.drsk_handle == order.drsk_handle
+        and (state.drsk is None or state.drsk.policy == policy)
+    )
+
+
+def provision(setting: Setting, order: Provisioning, owner_auth: Secret) -> tuple[PlatformState, bool]:
+    """The platform's state, and whether this run changed anything.
+
+    Raises FingerprintUnconfirmed, EkUntrusted, OwnerAuthFailed, HandleOccupied, AlreadyProvisioned (with other
+    options), CloneOrReplacement (the recorded platform had another TPM).
+    """
+    owner = confirm_owner(order.owner_document, order.fingerprint)
+    policy = policy_of(owner, order.offline_token)
+    state = before = setting.store.load()
+    if state is not None:
+        check_clock(setting, state)
+        if not _same(state, order, policy) or read_owner(state.owner_document).fingerprint != owner.fingerprint:
+            raise AlreadyProvisioned("cannot provision again with another owner, policy, algorithm or handle")
+    if state is None and setting.tpm.read_public(order.drsk_handle) is not None:
+        raise HandleOccupied(f"cannot provision: a key lives at {order.drsk_handle:#x} already")
+    prepared = prepare_tpm(setting, order.algorithm, order.srk_handle, owner_auth, unverified_tpm=order.unverified_tpm)
+    state = _ensure_platform(setting, state, order, owner, prepared)
+    state = _ensure_signing_key(setting, state)
+    state = _ensure_drsk(setting, state, policy, prepared, owner_auth)
+    return state, state != before
+
+
+def _ensure_platform(
+    setting: Setting, state: PlatformState | None, order: Provisioning, owner: Owner, prepared: PreparedTpm
+) -> PlatformState:
+    if state is None:
+        state = PlatformState(
+            platform_id=order.new_platform_id,
+            owner_document=owner.document,
+            algorithm=order.algorithm,
+            srk_handle=order.srk_handle,
+            drsk_handle=order.drsk_handle,
+            ek_name=name_of(prepared.ek),
+            ak_name=name_of(prepared.ak),
+            srk_name=prepared.srk_name,
+            time_floor=setting.now(),
+        )
+        setting.store.save(state)
+    if (state.ek_name, state.srk_name) != (name_of(prepared.ek), prepared.srk_name):
+        raise CloneOrReplacement(f"cannot provision platform {state.platform_id}: it had another TPM")
+    return state
+
+
+def _ensure_signing_key(setting: Setting, state: PlatformState) -> PlatformState:
+    if state.signing_key is None:
+        key = make_signing_key(setting.tpm, state.srk_handle, state.platform_id, setting.now())
+        state = replace(state, signing_key=key)
+        setting.store.save(state)
+    return state
+
+
+def _ensure_drsk(
+    setting: Setting, state: PlatformState, policy: DuplicationPolicy, prepared: PreparedTpm, owner_auth: Secret
+) -> PlatformState:
+    tpm = setting.tpm
+    if state.drsk is None:
+        if tpm.read_public(state.drsk_handle) is not None:
+            raise HandleOccupied(f"cannot provision: a key lives at {state.drsk_handle:#x} already")
+        template = drsk_template(state.algorithm, duplication_policy_digest(policy))
+        born = tpm.create_certified(state.srk_handle, template)
+        birth = Birth(born.creation_data, born.attestation, prepared.ak)
+        # The blob is on disk before the key is at its handle: whatever lives there is then known to be ours.
+        state = replace(state, drsk=RecoverableKey(born.key, name_of(born.key.public), policy, birth, None))
+        setting.store.save(state)
+    drsk = state.require_drsk()
+    tpm.persist(state.srk_handle, drsk.key, state.drsk_handle, owner_auth)
+    if drsk.probe is None:
+        state = replace(state, drsk=replace(drsk, probe=make_probe(tpm, state.drsk_handle, drsk.name)))
+        setting.store.save(state)
+    return state

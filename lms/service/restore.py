@@ -1,0 +1,255 @@
+"""`restore` by token: bring the DRSK back on this TPM, and everything below it (PROTOCOL §8; DESIGN §3).
+
+Nothing is replaced before its successor is proven: import, load as transient, compare the Name, open the
+probe, write down, and only then persist. Running again after a crash at any point converges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+
+from lms.errors import HandleOccupied, InnerKeyMismatch, NameMismatch, OwnerMismatch, UnapprovedPackage
+from lms.model.keys import Algorithm, Name, same_digits
+from lms.model.owner import Owner
+from lms.model.packages import ChildKey, MigratingKey, MigrationPackage, VerifiedPackage
+from lms.model.platform import PlatformState, RecoverableKey
+from lms.model.release import Release, ReleasedKey, ReleaseRequest
+from lms.model.secret import Secret
+from lms.model.tpm import SealedObject
+from lms.ports import TokenOpener
+from lms.service import probe
+from lms.service.archive import archive
+from lms.service.enroll import enroll_token
+from lms.service.setting import NO_SECRET, PreparedTpm, Setting, check_clock, prepare_tpm
+from lms.service.signing import make_signing_key
+from lms.wire.acceptance import PackageTrust, accept_package
+from lms.wire.anchor import read_owner
+from lms.wire.package_v1 import read_package
+from lms.wire.tpm.inner_key import read_inner_plaintext
+from lms.wire.tpm.public import ALG_RSA, name_of, read_public
+from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
+
+
+class Reason(Enum):
+    """Why a restore is needed, as found by looking; INTACT where it is not."""
+
+    INTACT = "intact"
+    DRSK_ABSENT = "drsk-absent"
+    FOREIGN_KEY = "foreign-key"
+    OTHER_TPM = "other-tpm"
+    CLEARED_TPM = "cleared-tpm"
+    NO_STATE = "no-state"
+
+
+WORDS: Final = {
+    Reason.INTACT: "the recoverable key is in its place",
+    Reason.DRSK_ABSENT: "the recoverable key is gone from its handle",
+    Reason.FOREIGN_KEY: "another key lives at the handle of the recoverable key",
+    Reason.OTHER_TPM: "this machine has another TPM than the one it was provisioned with",
+    Reason.CLEARED_TPM: "the TPM was cleared",
+    Reason.NO_STATE: "this machine does not know which platform it is",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOrder:
+    """What to restore, and what the caller accepts.
+
+    `confirmed_key`: 80 bits of the DRSK's Name, for a package that no authority approved. `replace_foreign`:
+    the Name of a foreign key at the handle that may go. Handles are used where this machine has no state.
+    """
+
+    package: bytes
+    owner: Owner
+    srk_handle: int
+    drsk_handle: int
+    unverified_tpm: bool = False
+    confirmed_key: str | None = None
+    accepted_stale: int | None = None
+    replace_foreign: Name | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore found and did; `changed` is false where everything was in its place."""
+
+    state: PlatformState
+    reason: Reason
+    changed: bool
+    age_known: bool
+
+
+def diagnose(setting: Setting, state: PlatformState | None) -> Reason:
+    """Why this machine needs a restore, by looking at the TPM; changes nothing."""
+    if state is None:
+        return Reason.NO_STATE
+    found = setting.tpm.read_public(state.drsk_handle)
+    if found is not None and name_of(found) == state.require_drsk().name:
+        return Reason.INTACT
+    if state.ek_name not in {name_of(ek.public) for ek in setting.tpm.endorsement_keys()}:
+        return Reason.OTHER_TPM
+    if found is not None:
+        return Reason.FOREIGN_KEY
+    srk = setting.tpm.read_public(state.srk_handle)
+    return Reason.DRSK_ABSENT if srk is not None and name_of(srk) == state.srk_name else Reason.CLEARED_TPM
+
+
+def restore_by_token(
+    setting: Setting, opener: TokenOpener, order: RestoreOrder, owner_auth: Secret, endorsement_auth: Secret
+) -> Restored:
+    """Bring the DRSK of a package back; `opener` holds the token.
+
+    Raises the errors of acceptance and of the TPM, HandleOccupied, OwnerMismatch, UnapprovedPackage.
+    """
+    state = setting.store.load()
+    reason = diagnose(setting, state)
+    if state is not None:
+        check_clock(setting, state)
+        if read_owner(state.owner_document).fingerprint != order.owner.fingerprint:
+            raise OwnerMismatch("cannot restore with this token: the platform belongs to another owner")
+    verified = _accept(setting, order, state)
+    if reason is not Reason.INTACT:
+        state = _restore(setting, opener, order, state, verified, owner_auth, endorsement_auth)
+    assert state is not None
+    finished = _finish(setting, state, owner_auth)
+    return Restored(finished, reason, reason is not Reason.INTACT or finished != state, verified.age_known)
+
+
+def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) -> VerifiedPackage:
+    content = read_package(order.package).content
+    trust = PackageTrust(
+        owner=order.owner,
+        now=setting.now(),
+        platform_id=content.header.source.platform_id if state is None else state.platform_id,
+        parent=order.owner.recovery_key_name,
+        highest_sequence=None if state is None else state.sequence,
+        accepted_stale=order.accepted_stale,
+        known_drsks=_confirmed(content, order, state),
+    )
+    return accept_package(order.package, trust)
+
+
+def _confirmed(content: MigrationPackage, order: RestoreOrder, state: PlatformState | None) -> frozenset[Name]:
+    """The DRSK Names that are known here: from our state, or confirmed by the owner's own words."""
+    if state is not None:
+        return frozenset({state.require_drsk().name})
+    key = content.migrating_keys[0]
+    if order.confirmed_key is not None and same_digits(order.confirmed_key, key.key_id.digest):
+        return frozenset({key.key_id})
+    raise UnapprovedPackage(
+        f"cannot restore unconfirmed: platform {content.header.source.platform_id}"
+        f" ('{content.header.source.host_name}'), made {content.header.created:%Y-%m-%d %H:%M} UTC,"
+        f" Sequence {content.header.sequence}, key {key.key_id.digits}"
+    )
+
+
+def _restore(
+    setting: Setting,
+    opener: TokenOpener,
+    order: RestoreOrder,
+    state: PlatformState | None,
+    verified: VerifiedPackage,
+    owner_auth: Secret,
+    endorsement_auth: Secret,
+) -> PlatformState:
+    package = verified.content
+    key = package.migrating_keys[0]
+    srk_handle = order.srk_handle if state is None else state.srk_handle
+    drsk_handle = order.drsk_handle if state is None else state.drsk_handle
+    _refuse_foreign(setting, drsk_handle, key.key_id, order.replace_foreign)
+    algorithm = Algorithm.RSA_2048 if read_public(key.public).type == ALG_RSA else Algorithm.ECC_P256
+    prepared = prepare_tpm(setting, algorithm, srk_handle, owner_auth, unverified_tpm=order.unverified_tpm)
+    signing_key = make_signing_key(setting.tpm, srk_handle, package.header.source.platform_id, setting.now())
+    release = opener.release(
+        ReleaseRequest(
+            package=order.package,
+            ek=prepared.ek,
+            srk=prepared.srk,
+            signing_key=signing_key.key.public,
+            now=setting.now(),
+            confirmed=frozenset({key.key_id}),
+            highest_sequence=None if state is None else state.sequence,
+            accepted_stale=order.accepted_stale,
+        )
+    )
+    imported = _import(setting, package, key, _released(release, key), prepared, srk_handle, endorsement_auth)
+    sealed_probe = _probe(package, key.key_id)
+    probe.prove(setting.tpm, srk_handle, imported, key.key_id, sealed_probe)
+    assert key.policy is not None
+    restored = PlatformState(
+        platform_id=package.header.source.platform_id,
+        owner_document=order.owner.document,
+        algorithm=algorithm,
+        srk_handle=srk_handle,
+        drsk_handle=drsk_handle,
+        ek_name=name_of(prepared.ek),
+        ak_name=name_of(prepared.ak),
+        srk_name=prepared.srk_name,
+        time_floor=setting.now(),
+        signing_key=replace(signing_key, certificate=release.certificate),
+        drsk=RecoverableKey(
+            imported, key.key_id, key.policy, state.require_drsk().birth if state is not None else None, sealed_probe
+        ),
+        # Blobs whose inner keys were kept on the old chip cannot be proven any more: all are made anew.
+        destinations=(),
+        sequence=max(package.header.sequence, 0 if state is None else state.sequence),
+        package_id=package.header.package_id,
+    )
+    setting.store.save(restored)
+    if order.replace_foreign is not None:
+        setting.tpm.evict(drsk_handle, owner_auth)
+    setting.tpm.persist(srk_handle, imported, drsk_handle, owner_auth)
+    return restored
+
+
+def _refuse_foreign(setting: Setting, handle: int, expected: Name, allowed: Name | None) -> None:
+    found = setting.tpm.read_public(handle)
+    if found is None or name_of(found) in (expected, allowed):
+        return
+    raise HandleOccupied(f"cannot restore: another key, {name_of(found)}, lives at {handle:#x}")
+
+
+def _released(release: Release, key: MigratingKey) -> ReleasedKey:
+    for released in release.keys:
+        if released.key_id == key.key_id:
+            return released
+    raise NameMismatch("cannot restore: the token released other keys than the one that was asked for")
+
+
+def _import(
+    setting: Setting,
+    package: MigrationPackage,
+    key: MigratingKey,
+    released: ReleasedKey,
+    prepared: PreparedTpm,
+    srk_handle: int,
+    endorsement_auth: Secret,
+) -> SealedObject:
+    plaintext = setting.tpm.activate(name_of(prepared.ek), srk_handle, released.inner_key, endorsement_auth)
+    inner = read_inner_plaintext(plaintext.reveal(), package.header.source.platform_id, key.key_id)
+    return setting.tpm.import_key(srk_handle, key.public, released.outer, AES_128_CFB_SYMMETRIC, Secret(inner))
+
+
+def _probe(package: MigrationPackage, drsk: Name) -> SealedObject | None:
+    for child in package.child_keys:
+        if child.parent == drsk and _is_probe(child):
+            return SealedObject(child.public, child.private)
+    return None
+
+
+def _is_probe(child: ChildKey) -> bool:
+    return (child.application, child.label) == (probe.APPLICATION, probe.LABEL)
+
+
+def _finish(setting: Setting, state: PlatformState, owner_auth: Secret) -> PlatformState:
+    """New blobs and a new archive: what a crash after persisting would have left undone."""
+    setting.tpm.trust_salt(state.srk_name)
+    if state.destinations:
+        return state
+    enroll_token(setting, owner_auth)
+    return archive(setting)
+
+
+__all__ = ["NO_SECRET", "InnerKeyMismatch", "Reason", "RestoreOrder", "Restored", "diagnose", "restore_by_token"]

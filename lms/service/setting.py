@@ -1,0 +1,94 @@
+"""What every act on a platform stands on: its TPM, its store, its time, and whom it takes for genuine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from lms.errors import ClockUnset, EkUntrusted, NotProvisioned, OwnerAuthFailed
+from lms.model.keys import Algorithm, Name
+from lms.model.platform import PlatformState
+from lms.model.secret import Secret
+from lms.ports import EndorsementKey, PackageArchive, PlatformStore, Tpm
+from lms.wire.endorsement import check_endorsement_key
+from lms.wire.tpm.public import name_of
+
+NO_SECRET = Secret(b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a use case acts. `ek_roots` and `ek_intermediates` are the TPM makers' CA certificates."""
+
+    tpm: Tpm
+    store: PlatformStore
+    archives: tuple[PackageArchive, ...]
+    now: Callable[[], datetime]
+    host_name: str
+    ek_roots: tuple[x509.Certificate, ...] = ()
+    ek_intermediates: tuple[x509.Certificate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTpm:
+    """A TPM whose SRK lives at its handle: publics of EK, SRK and AK."""
+
+    ek: bytes
+    srk: bytes
+    ak: bytes
+
+    @property
+    def srk_name(self) -> Name:
+        """Name of the SRK."""
+        return name_of(self.srk)
+
+
+def provisioned(setting: Setting) -> PlatformState:
+    """The state of a platform that has a DRSK. Raises NotProvisioned, ClockUnset."""
+    state = setting.store.load()
+    if state is None:
+        raise NotProvisioned("cannot do this before the platform is provisioned")
+    state.require_drsk()
+    check_clock(setting, state)
+    setting.tpm.trust_salt(state.srk_name)
+    return state
+
+
+def check_clock(setting: Setting, state: PlatformState) -> None:
+    """Raises ClockUnset where the clock is behind what this platform already saw (PROTOCOL §5)."""
+    now = setting.now()
+    if now < state.time_floor:
+        raise ClockUnset(f"cannot trust the clock: it says {now:%Y-%m-%d}, but {state.time_floor:%Y-%m-%d} was seen")
+
+
+def genuine_ek(setting: Setting, unverified_tpm: bool) -> EndorsementKey:
+    """The EK to which credentials go, verified unless the caller takes the TPM as it is. Raises EkUntrusted."""
+    ek = setting.tpm.endorsement_keys()[0]
+    if unverified_tpm:
+        return ek
+    if ek.certificate is None:
+        raise EkUntrusted("cannot verify the TPM: it carries no EK certificate")
+    check_endorsement_key(ek.public, ek.certificate, setting.ek_roots, setting.ek_intermediates, setting.now())
+    return ek
+
+
+def prepare_tpm(
+    setting: Setting, algorithm: Algorithm, srk_handle: int, owner_auth: Secret, *, unverified_tpm: bool
+) -> PreparedTpm:
+    """Ensure owner authorisation and SRK; sessions are salted with the EK before, with the SRK afterwards.
+
+    An owner authorisation is set where the TPM has none and one is given.
+    """
+    tpm = setting.tpm
+    ek = genuine_ek(setting, unverified_tpm)
+    tpm.trust_salt(name_of(ek.public))
+    if owner_auth and not tpm.owner_auth_is_set():
+        tpm.set_owner_auth(NO_SECRET, owner_auth)
+    elif not owner_auth and tpm.owner_auth_is_set():
+        raise OwnerAuthFailed("cannot use the TPM: its owner authorisation is set and none was given")
+    srk = tpm.ensure_srk(srk_handle, algorithm, owner_auth)
+    tpm.trust_salt(name_of(srk))
+    return PreparedTpm(ek.public, srk, tpm.attestation_key())
