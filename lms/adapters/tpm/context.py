@@ -56,6 +56,7 @@ class Context:
         self.salt = salt
         self.endorsement_auth = endorsement_auth
         self._rsa_deadline_s = rsa_deadline_s
+        self._open: dict[int, Any] = {}
         if bare:
             with doing("reach the TPM"):
                 capabilities.flush_all(channel)
@@ -83,11 +84,15 @@ class Context:
         """The key at a persistent handle; KeyNotFound where there is none."""
         if handle not in _PERSISTENT:
             raise BadRequest(f"cannot use {handle:#x}: not a persistent handle")
+        if handle in self._open:  # ESAPI would give the same object again, and close both at once
+            yield self._open[handle]
+            return
         with doing(f"find the key at {handle:#x}", {VALUE: KeyNotFound, HANDLE: KeyNotFound}):
-            key = self.esapi.tr_from_tpmpublic(handle)
+            key = self._open[handle] = self.esapi.tr_from_tpmpublic(handle)
         try:
             yield key
         finally:
+            del self._open[handle]
             with suppress(TSS2_Exception):  # evicting closes it as well
                 self.esapi.tr_close(key)
 

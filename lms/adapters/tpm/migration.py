@@ -63,6 +63,8 @@ def _includes_key(key: Name, new_parent: Name, approvals: tuple[MsaApproval, ...
 
 def _authorize(tpm: Context, session: Any, approval: MsaApproval) -> None:
     """One link of the approval chain: its signature becomes a ticket, the ticket the new policy digest."""
+    if len(approval.approved_policy) != 32 or len(approval.policy_ref) > 32:
+        raise PolicyRefused("cannot accept the approval: its policy is no SHA-256 digest, or its reference too long")
     digest = approval_digest(approval.approved_policy, approval.policy_ref)
     signature = read(TPMT_SIGNATURE, approval.signature)
     with doing("accept the approval", _APPROVAL):
@@ -119,6 +121,8 @@ def import_key(
     tpm: Context, parent: int, public: bytes, outer: OuterWrap, symmetric: bytes, inner_key: Secret
 ) -> SealedObject:
     """TPM2_Import below a persistent parent."""
+    if len(inner_key) > 32:
+        raise BlobRefused("cannot import the key: this is no inner key")
     area, inner_wrap = read(TPM2B_PUBLIC, public), read(TPMT_SYM_DEF_OBJECT, symmetric)
     duplicated, seed = read(TPM2B_PRIVATE, outer.duplicate), read(TPM2B_ENCRYPTED_SECRET, outer.seed)
     with (
