@@ -1,0 +1,32 @@
+"""`lms.ports.PackageArchive`: a Backup Archive directory, local or on shared storage.
+
+One file a package, `PLATFORM/SEQUENCE-PACKAGE.xml`; nothing in it is ever overwritten, so several platforms
+may share it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+from lms.errors import FileProblem
+from lms.files import create_file, ensure_directory, read_file
+
+
+class ArchiveDirectory:
+    """Keeps packages below a directory that the administrator named."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def keep(self, platform_id: UUID, sequence: int, package_id: UUID, document: bytes) -> None:
+        """Add a package and read it back. Raises FileProblem."""
+        # A missing archive is an unmounted share, not one to be made: keys must not land on the disk below it.
+        if not self._directory.is_dir():
+            raise FileProblem(f"cannot archive to '{self._directory}': there is no such directory")
+        folder = self._directory / str(platform_id)
+        ensure_directory(folder)
+        path = folder / f"{sequence:09d}-{package_id}.xml"
+        create_file(path, document)
+        if read_file(path, len(document)) != document:
+            raise FileProblem(f"cannot archive to '{path}': what was read back differs")

@@ -1,0 +1,56 @@
+"""Builds the service and its adapters from a configuration."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from lms.adapters.store import ArchiveDirectory, StateDirectory
+from lms.adapters.tpm import TpmDevice
+from lms.config import Configuration
+from lms.errors import BadConfiguration
+from lms.files import locked, read_file
+from lms.model.secret import Secret
+from lms.service.setting import Setting
+
+_MAX_PEM = 1024 * 1024
+
+
+def utc_now() -> datetime:
+    """The time, in UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _certificates(paths: tuple[Path, ...]) -> list[x509.Certificate]:
+    found = []
+    for path in paths:
+        for file in sorted(path.glob("*.pem")) if path.is_dir() else [path]:
+            try:
+                found += x509.load_pem_x509_certificates(read_file(file, _MAX_PEM))
+            except ValueError:
+                raise BadConfiguration(f"cannot read CA certificates from '{file}'") from None
+    return found
+
+
+@contextmanager
+def assembled(configuration: Configuration, endorsement_auth: Secret) -> Iterator[Setting]:
+    """A platform's setting: alone on its state directory, with the TPM open. Raises Busy and the TPM's errors."""
+    certificates = _certificates(configuration.ek_roots)
+    with (
+        locked(configuration.state_directory),
+        TpmDevice(configuration.tcti, endorsement_auth=endorsement_auth) as tpm,
+    ):
+        yield Setting(
+            tpm=tpm,
+            store=StateDirectory(configuration.state_directory),
+            archives=tuple(ArchiveDirectory(path) for path in configuration.archives),
+            now=utc_now,
+            host_name=socket.gethostname(),
+            ek_roots=tuple(c for c in certificates if c.issuer == c.subject),
+            ek_intermediates=tuple(c for c in certificates if c.issuer != c.subject),
+        )

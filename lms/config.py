@@ -1,0 +1,130 @@
+"""Configuration: `/etc/lms/lms.toml` and `lms.toml.d/*.toml`, later files over earlier ones (DESIGN §4).
+
+An unknown or bad key is refused with file, key and line. `SETTINGS` is the literal list of all keys; the
+manual's table is made from it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lms.errors import BadConfiguration
+from lms.files import read_file
+from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
+from lms.names import DEFAULT_CONFIG, DEFAULT_STATE_DIRECTORY
+
+_MAX_BYTES: Final = 1024 * 1024
+_OWNER_HANDLES: Final = range(0x81000000, 0x81800000)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All settings; `ek_roots` holds PEM files or directories of them."""
+
+    tcti: str = "device:/dev/tpmrm0"
+    state_directory: Path = Path(DEFAULT_STATE_DIRECTORY)
+    algorithm: Algorithm = Algorithm.ECC_P256
+    srk_handle: int = SRK_HANDLE
+    drsk_handle: int = DRSK_HANDLE
+    ek_roots: tuple[Path, ...] = ()
+    archives: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key: how its value is read, and what it is for."""
+
+    read: Callable[[Any], Any]
+    meaning: str
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected a text")
+    return value
+
+
+def _path(value: Any) -> Path:
+    path = Path(_text(value))
+    if not path.is_absolute():
+        raise ValueError("expected an absolute path")
+    return path
+
+
+def _paths(value: Any) -> tuple[Path, ...]:
+    if not isinstance(value, list):
+        raise ValueError("expected a list of absolute paths")
+    return tuple(_path(item) for item in value)
+
+
+def _handle(value: Any) -> int:
+    if type(value) is not int or value not in _OWNER_HANDLES:
+        raise ValueError("expected a persistent handle of the owner, 0x81000000 to 0x817fffff")
+    return value
+
+
+def _algorithm(value: Any) -> Algorithm:
+    try:
+        return Algorithm(value)
+    except ValueError:
+        raise ValueError("expected one of " + ", ".join(repr(a.value) for a in Algorithm)) from None
+
+
+SETTINGS: Final = {
+    "tcti": Setting(_text, "how to reach the TPM: device:/dev/tpmrm0, swtpm:path=SOCKET or swtpm:host=HOST,port=PORT"),
+    "state_directory": Setting(_path, "where state lives, mode 0700"),
+    "algorithm": Setting(_algorithm, "of SRK and DRSK, fixed at provisioning: ecc-p256 or rsa-2048"),
+    "srk_handle": Setting(_handle, "persistent handle of the SRK, fixed at provisioning"),
+    "drsk_handle": Setting(_handle, "persistent handle of the DRSK, fixed at provisioning: consumers store it"),
+    "ek_roots": Setting(_paths, "CA certificates of TPM makers: PEM files, or directories of them"),
+    "archives": Setting(_paths, "Backup Archives: directories that get a copy of every package"),
+}
+
+
+def _line_of(text: str, key: str) -> int:
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*(=|\.)|\s*\[+\s*{re.escape(key)}\s*\]", line):
+            return number
+    return 1
+
+
+def _read_one(path: Path) -> dict[str, Any]:
+    try:
+        text = read_file(path, _MAX_BYTES).decode("utf-8")
+        plain = tomllib.loads(text)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadConfiguration(f"cannot read '{path}': {error}") from None
+    values = {}
+    for key, value in plain.items():
+        setting = SETTINGS.get(key)
+        try:
+            if setting is None:
+                raise ValueError("there is no such key")
+            values[key] = setting.read(value)
+        except ValueError as error:
+            raise BadConfiguration(
+                f"cannot accept '{path}', line {_line_of(text, key)}, key '{key}': {error}"
+            ) from None
+    return values
+
+
+def load_configuration(path: Path | None) -> Configuration:
+    """The configuration in a file and its `.d` directory; without a path the default file, which may be absent.
+
+    Raises BadConfiguration, FileProblem.
+    """
+    main = Path(DEFAULT_CONFIG) if path is None else path
+    drop_ins = sorted(main.with_name(main.name + ".d").glob("*.toml"))
+    files = [main, *drop_ins] if path is not None or main.exists() else drop_ins
+    values: dict[str, Any] = {}
+    for file in files:
+        values |= _read_one(file)
+    configuration = Configuration(**values)
+    if configuration.srk_handle == configuration.drsk_handle:
+        raise BadConfiguration(f"cannot accept '{main}': srk_handle and drsk_handle are the same")
+    return configuration

@@ -1,0 +1,114 @@
+"""The short-lived process that opens an Emergency Recovery Token: started, never imported (DESIGN §5).
+
+    python3 -I -m lms.opener create  --token-password=FD --request=FD --answer=FD
+    python3 -I -m lms.opener release --token=FD --token-password=FD --request=FD --answer=FD
+
+Everything comes and goes by descriptor. The seed and the owner's keys exist in this process alone, which
+neither dumps core nor can be traced. An error is one line `ClassName: text` on stderr and exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import resource
+import sys
+from datetime import datetime
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from lms.errors import LmsError
+from lms.model.owner import EmergencyRecoveryToken, Owner, OwnerDocument
+from lms.model.release import ReleaseRequest
+from lms.model.secret import Secret
+from lms.service.selection import release
+from lms.wire.anchor import fingerprint, read_owned_token
+from lms.wire.certificates import make_ca
+from lms.wire.record import read_record, write_record
+from lms.wire.seed import COST, NONCE_SIZE, SALT_SIZE, SEED_SIZE, OwnerKeys, open_seed, owner_keys, seal_seed
+from lms.wire.signature import sign
+from lms.wire.token_v1 import write_owner_document, write_token
+from lms.wire.tpm.public import approval_public, name_of, recovery_public
+from lms.wire.tpm.signature import sign_digest
+
+_PR_SET_DUMPABLE: Final = 4
+
+
+class _CaSigner:
+    """The owner's CA key as a signer of documents."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: bytes) -> None:
+        self._key = key
+        self.certificates = (certificate,)
+
+    def sign(self, digest: bytes) -> bytes:
+        return sign_digest(self._key, digest)
+
+
+def _owner_document(keys: OwnerKeys, now: datetime) -> tuple[bytes, _CaSigner]:
+    ca = make_ca(keys.ca, now)
+    root, recovery = approval_public(keys.approval.public_key()), recovery_public(keys.recovery.public_key())
+    digest = fingerprint(keys.ca.public_key(), name_of(root), name_of(recovery))
+    signer = _CaSigner(keys.ca, ca)
+    value = OwnerDocument(ca, root, recovery, sign_digest(keys.approval, digest))
+    return sign(write_owner_document(value), signer), signer
+
+
+def create(now: datetime, password: Secret) -> bytes:
+    """A new token: a fresh seed, its owner document, sealed by the password."""
+    seed = Secret(os.urandom(SEED_SIZE))
+    document, signer = _owner_document(owner_keys(seed), now)
+    token = EmergencyRecoveryToken(document, COST, os.urandom(SALT_SIZE), os.urandom(NONCE_SIZE), b"")
+    sealed = seal_seed(token, seed, password)
+    return sign(write_token(EmergencyRecoveryToken(document, COST, token.salt, token.nonce, sealed)), signer)
+
+
+def open_token(document: bytes, password: Secret) -> tuple[Owner, OwnerKeys]:
+    """The owner and the owner's keys."""
+    token, owner = read_owned_token(document)
+    return owner, owner_keys(open_seed(token, password))
+
+
+def _harden() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Not dumpable: no core, no ptrace by the same user, /proc/self/mem is root's.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _read(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="lms.opener", description=__doc__)
+    parser.add_argument("act", choices=("create", "release"))
+    for word in ("token", "token-password", "request", "answer"):
+        parser.add_argument(f"--{word}", type=int, metavar="FD", required=word != "token")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Do one act."""
+    _harden()
+    arguments = _arguments()
+    try:
+        password = Secret(_read(arguments.token_password))
+        request = _read(arguments.request)
+        if arguments.act == "create":
+            answer = create(datetime.fromisoformat(request.decode("ascii")), password)
+        else:
+            owner, keys = open_token(_read(arguments.token), password)
+            answer = write_record(release(read_record(ReleaseRequest, request), owner, keys))
+        with os.fdopen(arguments.answer, "wb") as file:
+            file.write(answer)
+    except LmsError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
