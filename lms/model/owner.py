@@ -64,6 +64,10 @@ class EmergencyRecoveryToken:
     nonce: bytes
     sealed: bytes
 
+    def __post_init__(self) -> None:
+        if len(self.salt) != 16 or len(self.nonce) != 12:
+            raise ValueError("cannot accept a token: its Salt has not 16 or its Nonce not 12 bytes")
+
 
 @dataclass(frozen=True, slots=True)
 class SheetAuthority:

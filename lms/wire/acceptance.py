@@ -13,9 +13,6 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from lms.errors import (
     ApprovalInvalid,
     BadAttributes,
@@ -37,6 +34,7 @@ from lms.model.packages import (
     ChildKey,
     ContentKey,
     Destination,
+    DestinationKind,
     Flow,
     MigratingKey,
     MigrationBlob,
@@ -48,6 +46,7 @@ from lms.model.policies import POLICY_REF
 from lms.model.trust import Identity, Role, TrustList
 from lms.wire.certificates import SignerRule, identity_of, issued_by_owner, judge_signer
 from lms.wire.package_v1 import read_package
+from lms.wire.signature import read_certificate
 from lms.wire.tpm.attest import check_creation
 from lms.wire.tpm.foreign import foreign_attributes, foreign_name
 from lms.wire.tpm.policy import MK_POLICY, approval_digest, authorize, duplication_policy_digest, duplication_select
@@ -62,6 +61,7 @@ from lms.wire.tpm.public import (
 from lms.wire.tpm.signature import verify_digest
 
 _STORAGE: Final = Attributes.RESTRICTED | Attributes.DECRYPT
+_CONTENT_KEY_ATTRIBUTES: Final = (Attributes.NO_DA, Attributes.NO_DA | Attributes.USER_WITH_AUTH)
 _FIXED: Final = Attributes.FIXED_TPM | Attributes.FIXED_PARENT
 
 
@@ -157,12 +157,25 @@ def _check_names(package: MigrationPackage) -> None:
     for placed in _placed(package):
         if placed not in parents:
             raise NameMismatch(f"cannot accept the package: parent {placed.digits} is not in it")
+    _check_rooted(package)
     refs = {c.ref for c in package.content_keys}
     keys: tuple[MigratingKey | ChildKey, ...] = (*package.migrating_keys, *package.child_keys)
     for key in keys:
         for item in (*key.passwords, *key.data):
             if item.content_key not in refs:
                 raise NameMismatch(f"cannot accept '{item.label}': its content key is not in the package")
+
+
+def _check_rooted(package: MigrationPackage) -> None:
+    # Children that are each other's parents would keep a restore waiting for ever.
+    reached = {key.key_id for key in package.migrating_keys}
+    waiting = package.child_keys
+    while waiting:
+        left = tuple(child for child in waiting if child.parent not in reached)
+        if len(left) == len(waiting):
+            raise NameMismatch(f"cannot accept child key '{left[0].label}': it hangs below no migrating key")
+        reached |= {child.key_id for child in waiting if child.parent in reached}
+        waiting = left
 
 
 def _placed(package: MigrationPackage) -> Iterator[Name]:
@@ -186,8 +199,8 @@ def _check_attributes(package: MigrationPackage) -> None:
 
 
 def _check_content_key(content_key: ContentKey) -> None:
-    attributes = foreign_attributes(content_key.public)
-    if attributes & ~(Attributes.NO_DA | Attributes.USER_WITH_AUTH):
+    # As numbers: `~` of a flag knows only the bits that have names, and a reserved one would pass.
+    if foreign_attributes(content_key.public) not in _CONTENT_KEY_ATTRIBUTES:
         raise BadAttributes(f"cannot accept content key '{content_key.ref}': its attributes are not a content key's")
 
 
@@ -207,12 +220,11 @@ def _check_approvals(key: MigratingKey, blob: MigrationBlob, destination: Destin
             raise ApprovalInvalid(f"cannot accept the blob for '{destination.identity}': nobody approved it")
         return
     root: Name | None = None
-    expected = {
-        duplication_select(destination.parent_name),
-        duplication_select(destination.parent_name, key.key_id),
-    }
+    # A platform is approved for this very key, a vault or recovery key for all keys (PROTOCOL §2).
+    included = key.key_id if destination.kind is DestinationKind.PLATFORM else None
+    expected = duplication_select(destination.parent_name, included)
     for approval in blob.approvals:
-        if approval.approved_policy not in expected or approval.policy_ref != POLICY_REF:
+        if approval.approved_policy != expected or approval.policy_ref != POLICY_REF:
             raise ApprovalInvalid(f"cannot accept an approval for '{destination.identity}': it approves another act")
         try:
             verify_digest(
@@ -223,7 +235,7 @@ def _check_approvals(key: MigratingKey, blob: MigrationBlob, destination: Destin
         except LmsError as error:
             raise ApprovalInvalid(f"cannot accept an approval for '{destination.identity}': {error}") from None
         root = name_of(approval.public)
-        expected = {authorize(root)}
+        expected = authorize(root)
     if root not in key.policy.approval_roots:
         raise ApprovalInvalid(f"cannot accept an approval for '{destination.identity}': by a stranger's approval root")
 
@@ -232,15 +244,11 @@ def _check_certification(key: MigratingKey, package: MigrationPackage, owner: Ow
     if key.certification is None:
         return
     try:
-        certificate = x509.load_der_x509_certificate(key.certification.certificate)
+        certificate, public = read_certificate(key.certification.certificate)
     except ValueError:
         raise CertificationInvalid("cannot read the certificate of an attestation key") from None
-    public = certificate.public_key()
-    if (
-        not isinstance(public, ec.EllipticCurvePublicKey)
-        or not issued_by_owner(certificate, owner)
-        or identity_of(certificate) != Identity(Role.PLATFORM, package.header.source.platform_id)
-    ):
+    expected = Identity(Role.PLATFORM, package.header.source.platform_id)
+    if not issued_by_owner(certificate, owner) or identity_of(certificate) != expected:
         raise CertificationInvalid("cannot accept birth evidence: its attestation key is not this platform's")
     check_creation(
         key.certification.attestation,

@@ -7,6 +7,7 @@ tells, compared once with what was written down.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Final
 
 from cryptography import x509
@@ -17,7 +18,7 @@ from lms.errors import BadAttributes, SignatureInvalid, UntrustedSigner
 from lms.model.keys import Name
 from lms.model.owner import EmergencyRecoveryToken, Owner, OwnerDocument
 from lms.model.packages import Signed
-from lms.wire.signature import verify
+from lms.wire.signature import read_certificate, verify
 from lms.wire.token_v1 import read_owner_document, read_token
 from lms.wire.tpm.public import approval_public, ec_public_key, name_of, read_public, recovery_public
 from lms.wire.tpm.signature import verify_digest
@@ -33,13 +34,12 @@ def fingerprint(ca: ec.EllipticCurvePublicKey, approval_root: Name, recovery_key
 
 def _check_ca(ca: bytes) -> ec.EllipticCurvePublicKey:
     try:
-        certificate = x509.load_der_x509_certificate(ca)
+        certificate, key = read_certificate(ca)
         is_ca = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (ValueError, x509.ExtensionNotFound):
-        raise UntrustedSigner("cannot read the owner's CA certificate") from None
-    key = certificate.public_key()
-    if not is_ca or not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise UntrustedSigner("cannot accept the owner's CA certificate: not a CA with a P-256 key")
+        raise UntrustedSigner("cannot read the owner's CA certificate, or its key is not on P-256") from None
+    if not is_ca:
+        raise UntrustedSigner("cannot accept the owner's CA certificate: it is no CA's")
     return key
 
 
@@ -49,16 +49,23 @@ def _check_signed_by_ca(signed: Signed, ca: bytes) -> None:
         raise UntrustedSigner("cannot accept the document: its signer is not the owner's CA")
 
 
+def _follows(public: bytes, template: Callable[[ec.EllipticCurvePublicKey], bytes]) -> bool:
+    try:
+        return template(ec_public_key(read_public(public))) == public
+    except ValueError:  # another curve
+        return False
+
+
 def read_owner(document: bytes) -> Owner:
     """The owner of an owner document whose parts vouch for each other.
 
-    Raises the errors of `read_document`, SignatureInvalid, UntrustedSigner, BadAttributes.
+    Raises the errors of `read_document`, SignatureInvalid, UntrustedSigner, MalformedStructure, BadAttributes.
     """
     value, signed = read_owner_document(document)
     ca_key = _check_ca(value.ca_certificate)
     _check_signed_by_ca(signed, value.ca_certificate)
     for public, template in ((value.approval_root, approval_public), (value.recovery_key, recovery_public)):
-        if template(ec_public_key(read_public(public))) != public:
+        if not _follows(public, template):
             raise BadAttributes("cannot accept the owner document: a key does not follow its template")
     root_name, recovery_name = name_of(value.approval_root), name_of(value.recovery_key)
     digest = fingerprint(ca_key, root_name, recovery_name)

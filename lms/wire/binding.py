@@ -55,16 +55,14 @@ class Field:
 class Element:
     """One XML element and the class that it makes.
 
-    `fixed` attributes of the class follow from the element's name; `parts` are attributes whose own
-    attributes stand directly in the element: name → class, None where all of them are absent.
-    `views` say how to show an attribute that the class keeps in another form.
+    `parts` are attributes whose own attributes stand directly in the element: name → class, None where all
+    of them are absent. `views` say how to show an attribute that the class keeps in another form.
     """
 
     make: Callable[..., Any]
     fields: tuple[Field, ...]
     namespace: str
     prefix: str = ""
-    fixed: Mapping[str, object] = field(default_factory=dict)
     parts: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     views: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
@@ -150,7 +148,7 @@ YES_NO: Final = Text(lambda text: text == "yes", lambda value: "yes" if value el
 
 def read(node: etree._Element, element: Element) -> Any:
     """The value of a schema-valid element; SchemaViolation where the schema cannot say it (strict forms)."""
-    values: dict[str, Any] = dict(element.fixed)
+    values: dict[str, Any] = {}
     children: dict[str, Field] = {}
     for f in element.fields:
         if f.tag.startswith("@"):

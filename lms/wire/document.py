@@ -1,6 +1,7 @@
 """Hardened reading of XML documents, up to a schema-valid tree (PROTOCOL §6, acceptance order).
 
-Size cap → no DOCTYPE → parse without entities, network or DTD → depth → canonical bytes → XSD.
+Size cap → no DOCTYPE → parse without entities, network or DTD → depth → canonical bytes → no processing
+instruction or qualified attribute → XSD. Bytes are UTF-8, whatever a declaration says.
 Who signed, and whether it may, is judged afterwards (`lms.wire.signature`, `lms.wire.acceptance`).
 """
 
@@ -17,8 +18,12 @@ from lxml import etree
 from lms.errors import DoctypeForbidden, MalformedXml, NotCanonical, SchemaViolation, TooLarge, WrongDocument
 
 MIB: Final = 1024 * 1024
+# Said to both parsers: in an encoding that they read differently, a DOCTYPE could pass the first.
+_ENCODING: Final = "utf-8"
 MAX_DEPTH: Final = 16
 _TOO_DEEP: Final = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
+# A schema has no say on these: an instruction splits a text in two, xsi:… names types and places of schemas.
+_BEYOND_SCHEMA: Final = etree.XPath("boolean(//processing-instruction() | //@*[namespace-uri()])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ def _refuse_doctype(document: bytes) -> None:
     def root(*_: object) -> None:
         raise _RootSeen
 
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate(_ENCODING)
     parser.StartDoctypeDeclHandler = doctype
     parser.StartElementHandler = root
     try:
@@ -63,7 +68,12 @@ def _refuse_doctype(document: bytes) -> None:
 
 def _parse(document: bytes) -> etree._Element:
     parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=True
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=True,
+        encoding=_ENCODING,
     )
     try:
         root = etree.fromstring(document, parser)
@@ -111,6 +121,8 @@ def read_document(document: bytes, kind: DocumentKind) -> etree._Element:
             raise NotCanonical(f"cannot accept a {kind.root} whose bytes are not its canonical form")
     except etree.C14NError as error:
         raise NotCanonical(f"cannot accept a {kind.root}: {error}") from None
+    if _BEYOND_SCHEMA(root):
+        raise SchemaViolation(f"cannot accept a {kind.root} with processing instructions or qualified attributes")
     schema = _schema(kind.schema)
     if not schema.validate(root):
         first = schema.error_log.last_error  # type: ignore[attr-defined]

@@ -13,10 +13,11 @@ import hashlib
 from typing import Final, Protocol
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from lxml import etree
 
-from lms.errors import LmsError, SignatureInvalid
+from lms.errors import SignatureInvalid
 from lms.model.packages import Signed
 from lms.wire.common_v1 import XMLDSIG
 from lms.wire.tpm.signature import read_ecdsa, verify_digest, write_ecdsa
@@ -105,21 +106,32 @@ def read_signature(document: bytes, root: etree._Element) -> Signed:
     return Signed(_to_be_signed(digest), value, certificates)
 
 
+def read_certificate(der: bytes) -> tuple[x509.Certificate, ec.EllipticCurvePublicKey]:
+    """A certificate whose extensions can be read, and its P-256 key; ValueError for all that is not that."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        key = certificate.public_key()
+        _ = certificate.extensions
+    except (
+        UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+    ) as error:  # fmt: skip
+        raise ValueError(str(error)) from None
+    match key:
+        case ec.EllipticCurvePublicKey(curve=ec.SECP256R1()):
+            return certificate, key
+    raise ValueError("its key is not on P-256")
+
+
 def verify(signed: Signed) -> x509.Certificate:
     """The certificate whose key made the signature; whether to believe it is the caller's duty.
 
     Raises SignatureInvalid.
     """
     try:
-        certificate = x509.load_der_x509_certificate(signed.certificates[0])
-        key = certificate.public_key()
-        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise SignatureInvalid("cannot verify the signature: its key is not on P-256")
-        half = _VALUE_SIZE // 2
-        signature = write_ecdsa(int.from_bytes(signed.value[:half], "big"), int.from_bytes(signed.value[half:], "big"))
-        verify_digest(key, hashlib.sha256(signed.signed_info).digest(), signature)
-    except LmsError:
-        raise
+        certificate, key = read_certificate(signed.certificates[0])
     except ValueError:
-        raise SignatureInvalid("cannot verify the signature: its certificate is damaged") from None
+        raise SignatureInvalid("cannot verify the signature: its certificate is damaged or not on P-256") from None
+    half = _VALUE_SIZE // 2
+    signature = write_ecdsa(int.from_bytes(signed.value[:half], "big"), int.from_bytes(signed.value[half:], "big"))
+    verify_digest(key, hashlib.sha256(signed.signed_info).digest(), signature)
     return certificate
