@@ -58,7 +58,7 @@ def _path(value: Any) -> Path:
 
 def _paths(value: Any) -> tuple[Path, ...]:
     if not isinstance(value, list):
-        raise ValueError("expected a list of absolute paths")
+        raise ValueError("expected a list of absolute paths")  # noqa: TRY004 - the reader's one kind of error
     return tuple(_path(item) for item in value)
 
 
@@ -101,15 +101,12 @@ def _read_one(path: Path) -> dict[str, Any]:
         raise BadConfiguration(f"cannot read '{path}': {error}") from None
     values = {}
     for key, value in plain.items():
-        setting = SETTINGS.get(key)
         try:
-            if setting is None:
-                raise ValueError("there is no such key")
-            values[key] = setting.read(value)
-        except ValueError as error:
-            raise BadConfiguration(
-                f"cannot accept '{path}', line {_line_of(text, key)}, key '{key}': {error}"
-            ) from None
+            values[key] = SETTINGS[key].read(value)
+        except (KeyError, ValueError) as error:
+            reason = "there is no such key" if isinstance(error, KeyError) else error
+            where = f"'{path}', line {_line_of(text, key)}, key '{key}'"
+            raise BadConfiguration(f"cannot accept {where}: {reason}") from None
     return values
 
 

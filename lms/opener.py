@@ -4,7 +4,7 @@
     python3 -I -m lms.opener release --token=FD --token-password=FD --request=FD --answer=FD
 
 Everything comes and goes by descriptor. The seed and the owner's keys exist in this process alone, which
-neither dumps core nor can be traced. An error is one line `ClassName: text` on stderr and exit code 1.
+neither dumps core nor can be traced.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lms.errors import LmsError
 from lms.model.owner import EmergencyRecoveryToken, Owner, OwnerDocument
 from lms.model.release import ReleaseRequest
 from lms.model.secret import Secret
+from lms.process import read_descriptor, report
 from lms.service.selection import release
 from lms.wire.anchor import fingerprint, read_owned_token
 from lms.wire.certificates import make_ca
@@ -77,11 +78,6 @@ def _harden() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _read(descriptor: int) -> bytes:
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read()
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lms.opener", description=__doc__)
     parser.add_argument("act", choices=("create", "release"))
@@ -95,18 +91,18 @@ def main() -> int:
     _harden()
     arguments = _arguments()
     try:
-        password = Secret(_read(arguments.token_password))
-        request = _read(arguments.request)
+        password = Secret(read_descriptor(arguments.token_password))
+        request = read_descriptor(arguments.request)
         if arguments.act == "create":
             answer = create(datetime.fromisoformat(request.decode("ascii")), password)
         else:
-            owner, keys = open_token(_read(arguments.token), password)
+            owner, keys = open_token(read_descriptor(arguments.token), password)
             answer = write_record(release(read_record(ReleaseRequest, request), owner, keys))
         with os.fdopen(arguments.answer, "wb") as file:
             file.write(answer)
     except LmsError as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return 1
+        report(error)
+        return error.exit_code
     return 0
 
 

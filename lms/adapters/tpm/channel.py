@@ -52,6 +52,12 @@ def _left(expires: float) -> float:
     return left
 
 
+def _timeval(seconds: float) -> bytes:
+    """struct timeval; zero would mean for ever."""
+    whole, fraction = divmod(max(int(seconds * 1_000_000), 1), 1_000_000)
+    return struct.pack("@ll", whole, fraction)
+
+
 def _complete(response: bytes) -> bool:
     return len(response) >= _HEADER_SIZE and len(response) >= int.from_bytes(response[2:6], "big")
 
@@ -66,8 +72,10 @@ class SocketEndpoint:
     def send(self, command: bytes, expires: float) -> None:
         self.close()
         self._socket = socket.socket(socket.AF_UNIX if isinstance(self._address, str) else socket.AF_INET)
-        self._socket.settimeout(_left(expires))
+        # a unix socket with a full backlog refuses who does not block, so the kernel keeps the time here
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(_left(expires)))
         self._socket.connect(self._address)
+        self._socket.settimeout(_left(expires))
         self._socket.sendall(command)
 
     def receive(self, expires: float) -> bytes:

@@ -1,0 +1,1 @@
+"""`lmsctl`: what a person types. It translates and shows; acts are done elsewhere."""

@@ -1,0 +1,73 @@
+"""Starting our own programs: secrets and documents go in by descriptor, the answer comes back by one.
+
+An error is one line `ClassName: text` on stderr; it is raised here with the class that it had there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from typing import Final
+
+from lms import errors
+from lms.errors import LmsError
+
+_MAX_ANSWER: Final = 128 * 1024 * 1024
+
+
+def descriptor_with(content: bytes) -> int:
+    """A memory file with this content, positioned at its start; the caller closes it."""
+    descriptor = os.memfd_create("lms", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_descriptor(descriptor: int) -> bytes:
+    """All bytes of a descriptor, which is closed."""
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+def run_program(module: str, arguments: list[str], inputs: dict[str, bytes]) -> bytes:
+    """The answer of `python3 -m MODULE ARGUMENTS --WORD=FD… --answer=FD`. Raises the error it reports."""
+    with ExitStack() as closing:
+        passed = []
+        words = []
+        for word, content in (inputs | {"answer": b""}).items():
+            descriptor = descriptor_with(content)
+            closing.callback(os.close, descriptor)
+            passed.append(descriptor)
+            words.append(f"--{word}={descriptor}")
+        done = subprocess.run(
+            [sys.executable, "-I", "-m", module, *arguments, *words],
+            pass_fds=passed,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise _reported(module, done.stderr)
+        os.lseek(passed[-1], 0, os.SEEK_SET)
+        with os.fdopen(passed[-1], "rb", closefd=False) as file:
+            return file.read(_MAX_ANSWER)
+
+
+def _reported(module: str, stderr: bytes) -> LmsError:
+    name, _, text = stderr.decode("utf-8", "replace").strip().rpartition("\n")[2].partition(": ")
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, LmsError):
+        return kind(text)
+    return LmsError(f"cannot go on: {module} failed unexpectedly")
+
+
+def report(error: LmsError) -> None:
+    """Report an error to the program that started this one."""
+    sys.stderr.write(f"{type(error).__name__}: {error}\n")
