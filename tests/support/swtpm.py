@@ -83,7 +83,7 @@ class SoftwareTpm:
 
     def start(self) -> SoftwareTpm:
         """Power on: TPM2_Startup(CLEAR) is done when this returns."""
-        control = self._sockets / "ctrl"
+        control = self._sockets / "tpm.ctrl"  # where libtss2 looks for it
         for leftover in (self.path, control):
             leftover.unlink(missing_ok=True)
         self._process = subprocess.Popen(
@@ -96,11 +96,18 @@ class SoftwareTpm:
                 "--log", f"file={self.state}/log,level=1",
             ]
         )  # fmt: skip
+        for server in (control, self.path):  # swtpm listens on one after the other
+            self._await(server)
+        return self
+
+    def _await(self, server: Path) -> None:
+        """Return as soon as somebody listens there."""
+        assert self._process is not None
         while True:
             with socket.socket(socket.AF_UNIX) as probe:
                 try:
-                    probe.connect(str(control))
-                    return self
+                    probe.connect(str(server))
+                    return
                 except OSError:
                     if self._process.poll() is not None:
                         raise RuntimeError(f"swtpm ended: {(self.state / 'log').read_text()}") from None
