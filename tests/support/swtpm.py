@@ -61,6 +61,11 @@ class SoftwareTpm:
         return self._sockets / "tpm"
 
     @property
+    def control(self) -> Path:
+        """The control socket, where libtss2 looks for it."""
+        return self._sockets / "tpm.ctrl"
+
+    @property
     def tcti(self) -> str:
         """TCTI configuration of this TPM."""
         return f"swtpm:path={self.path}"
@@ -83,20 +88,19 @@ class SoftwareTpm:
 
     def start(self) -> SoftwareTpm:
         """Power on: TPM2_Startup(CLEAR) is done when this returns."""
-        control = self._sockets / "tpm.ctrl"  # where libtss2 looks for it
-        for leftover in (self.path, control):
+        for leftover in (self.path, self.control):
             leftover.unlink(missing_ok=True)
         self._process = subprocess.Popen(
             [
                 "swtpm", "socket", "--tpm2",
                 "--tpmstate", f"dir={self.state}",
                 "--server", f"type=unixio,path={self.path}",
-                "--ctrl", f"type=unixio,path={control}",
+                "--ctrl", f"type=unixio,path={self.control}",
                 "--flags", "not-need-init,startup-clear",
                 "--log", f"file={self.state}/log,level=1",
             ]
         )  # fmt: skip
-        for server in (control, self.path):  # swtpm listens on one after the other
+        for server in (self.control, self.path):  # swtpm listens on one after the other
             self._await(server)
         return self
 

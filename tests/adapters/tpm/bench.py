@@ -96,6 +96,6 @@ def plain_esapi(tcti: str, observe=None):
 def forget_startup(machine) -> None:
     """Reset the TPM in its running process: the next command finds it without TPM2_Startup (CMD_INIT of swtpm)."""
     with socket.socket(socket.AF_UNIX) as control:
-        control.connect(str(machine.path.with_name("ctrl")))
+        control.connect(str(machine.control))
         control.sendall(bytes.fromhex("0000000200000000"))
         assert control.recv(4) == bytes(4)
