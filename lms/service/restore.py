@@ -73,7 +73,10 @@ class RestoreOrder:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore found and did; `changed` is false where everything was in its place."""
+    """What a restore found and did; `changed` is false where everything was in its place.
+
+    `age_known` is false where there was no Sequence to compare the package's with.
+    """
 
     state: PlatformState
     reason: Reason
@@ -109,12 +112,12 @@ def restore_by_token(
         check_clock(setting, state)
         if read_owner(state.owner_document).fingerprint != order.owner.fingerprint:
             raise OwnerMismatch("cannot restore with this token: the platform belongs to another owner")
+    if state is not None and reason is Reason.INTACT:
+        finished = _finish(setting, state, owner_auth)
+        return Restored(finished, reason, finished != state, age_known=True)
     verified = _accept(setting, order, state)
-    if reason is not Reason.INTACT:
-        state = _restore(setting, opener, order, state, verified, owner_auth, endorsement_auth)
-    assert state is not None
-    finished = _finish(setting, state, owner_auth)
-    return Restored(finished, reason, reason is not Reason.INTACT or finished != state, verified.age_known)
+    restored = _restore(setting, opener, order, state, verified, owner_auth, endorsement_auth)
+    return Restored(_finish(setting, restored, owner_auth), reason, True, verified.age_known)
 
 
 def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) -> VerifiedPackage:
