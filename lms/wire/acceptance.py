@@ -117,6 +117,9 @@ def _check_signer(untrusted: UntrustedPackage, trust: PackageTrust) -> bool:
         raise WrongRole(f"cannot accept a package of platform {header.source.platform_id}: expected another")
     if not approved and not any(key.key_id in trust.known_drsks for key in untrusted.content.migrating_keys):
         raise UntrustedSigner("cannot accept an unapproved package: it holds no key that is known here")
+    for certificate in untrusted.signed.certificates[1:]:
+        if name_of(attestation_public(read_certificate(certificate)[1])) != header.source.ak_name:
+            raise UntrustedSigner("cannot accept a certificate beside the signer's: it is not the attestation key's")
     return approved
 
 
@@ -168,14 +171,17 @@ def _check_names(package: MigrationPackage) -> None:
 
 def _check_rooted(package: MigrationPackage) -> None:
     # Children that are each other's parents would keep a restore waiting for ever.
-    reached = {key.key_id for key in package.migrating_keys}
-    waiting = package.child_keys
-    while waiting:
-        left = tuple(child for child in waiting if child.parent not in reached)
-        if len(left) == len(waiting):
-            raise NameMismatch(f"cannot accept child key '{left[0].label}': it hangs below no migrating key")
-        reached |= {child.key_id for child in waiting if child.parent in reached}
-        waiting = left
+    rooted = {key.key_id for key in package.migrating_keys}
+    parents = {child.key_id: child.parent for child in package.child_keys}
+    for child in package.child_keys:
+        path: set[Name] = set()
+        at = child.key_id
+        while at not in rooted:
+            if at in path:
+                raise NameMismatch(f"cannot accept child key '{child.label}': it hangs below no migrating key")
+            path.add(at)
+            at = parents[at]
+        rooted |= path
 
 
 def _placed(package: MigrationPackage) -> Iterator[Name]:

@@ -21,7 +21,7 @@ from lms.errors import SignerWithdrawn, UntrustedSigner, WrongRole
 from lms.model.owner import Owner
 from lms.model.packages import Signed
 from lms.model.trust import Identity, Role, TrustList
-from lms.wire.signature import verify
+from lms.wire.signature import read_certificate, verify
 from lms.wire.tpm.signature import ecdsa_der
 
 _NEVER_ENDS: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -166,6 +166,16 @@ class SignerRule:
     self_issued: bool = False
 
 
+def _check_companion(der: bytes, identity: Identity, owner: Owner) -> None:
+    # No signature covers KeyInfo: without this, certificates behind the signer's could be swapped unseen.
+    try:
+        certificate, _ = read_certificate(der)
+    except ValueError:
+        raise UntrustedSigner(f"cannot read a certificate beside that of '{identity.urn}'") from None
+    if not issued_by_owner(certificate, owner) or identity_of(certificate) != identity:
+        raise UntrustedSigner(f"cannot trust a certificate beside that of '{identity.urn}': not the owner's word on it")
+
+
 def judge_signer(
     signed: Signed, rule: SignerRule, owner: Owner, trust_list: TrustList | None, when: datetime
 ) -> tuple[Identity, bool]:
@@ -175,7 +185,7 @@ def judge_signer(
     UntrustedSigner, WrongRole, SignerWithdrawn.
     """
     certificate = verify(signed)
-    if signed.certificates[0] == owner.ca_certificate:
+    if signed.certificates == (owner.ca_certificate,):
         if Role.OWNER not in rule.roles:
             raise WrongRole("cannot accept the owner's CA as the signer of this document")
         return Identity(Role.OWNER, None), True
@@ -187,6 +197,8 @@ def judge_signer(
         raise WrongRole(f"cannot accept a signature by '{identity.urn}' on this document")
     if rule.identity is not None and identity != rule.identity:
         raise WrongRole(f"cannot accept a signature by '{identity.urn}': expected '{rule.identity.urn}'")
+    for other in signed.certificates[1:]:
+        _check_companion(other, identity, owner)
     since = None if trust_list is None else trust_list.withdrawn_since(identity)
     if since is not None and when >= since:
         raise SignerWithdrawn(f"cannot accept '{identity.urn}': it was withdrawn")
