@@ -36,7 +36,7 @@ _LABEL = "DRSK"
 
 
 def archive(setting: Setting) -> PlatformState:
-    """Make the next package and keep it everywhere; the state names it.
+    """Make the next package and keep it everywhere; the state names it when every place has it.
 
     The package is accepted as a restorer would before anybody gets it. Raises NotProvisioned, NothingEnrolled,
     and the errors of the places that keep packages.
@@ -47,7 +47,7 @@ def archive(setting: Setting) -> PlatformState:
     now = setting.now()
     package_id = uuid4()
     # The number is spent before the package exists: no two packages ever share one.
-    state = replace(state, sequence=state.sequence + 1, package_id=package_id, time_floor=now)
+    state = replace(state, sequence=state.sequence + 1, time_floor=now)
     setting.store.save(state)
     package = build_package(state, setting.host_name, now, package_id)
     document = sign(write_package(package), signer_of(setting.tpm, state))
@@ -62,6 +62,8 @@ def archive(setting: Setting) -> PlatformState:
     setting.store.save_package(document)
     for place in setting.archives:
         place.keep(state.platform_id, state.sequence, package_id, document)
+    state = replace(state, package_id=package_id)
+    setting.store.save(state)
     return state
 
 

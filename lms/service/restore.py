@@ -198,7 +198,6 @@ def _restore(
         # Blobs whose inner keys were kept on the old chip cannot be proven any more: all are made anew.
         destinations=(),
         sequence=max(package.header.sequence, 0 if state is None else state.sequence),
-        package_id=package.header.package_id,
     )
     setting.store.save(restored)
     if order.replace_foreign is not None:
@@ -249,10 +248,9 @@ def _is_probe(child: ChildKey) -> bool:
 def _finish(setting: Setting, state: PlatformState, owner_auth: Secret) -> PlatformState:
     """New blobs and a new archive: what a crash after persisting would have left undone."""
     setting.tpm.trust_salt(state.srk_name)
-    if state.destinations:
-        return state
-    enroll_token(setting, owner_auth)
-    return archive(setting)
+    if not state.destinations:
+        state, _ = enroll_token(setting, owner_auth)
+    return archive(setting) if state.package_id is None else state
 
 
 __all__ = ["NO_SECRET", "InnerKeyMismatch", "Reason", "RestoreOrder", "Restored", "diagnose", "restore_by_token"]
