@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lms.errors import HandleOccupied, LmsError, OwnerAuthFailed, UnapprovedPackage
+from lms.errors import FileProblem, HandleOccupied, KeyNotFound, OwnerAuthFailed, UnapprovedPackage
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
+from lms.model.platform import Health
 from lms.model.secret import Secret
 from lms.service.restore import Reason, diagnose
 from lms.wire.package_v1 import read_package
@@ -33,7 +34,7 @@ def assert_restored(platform, package) -> None:
 
 
 def test_a_new_machine_gets_the_key_and_its_children(platform, token, package, child):
-    with pytest.raises(LmsError):
+    with pytest.raises(KeyNotFound):
         platform.unseal(child)
     restored = platform.restore(token, package, confirmed_key=name_in(package).digits)
     assert (restored.reason, restored.changed, restored.age_known) == (Reason.NO_STATE, True, False)
@@ -45,7 +46,7 @@ def test_a_new_machine_gets_the_key_and_its_children(platform, token, package, c
 def test_another_tpm_below_the_old_disk(machines, archived_machine, token, package, child):
     platform = machines(disk_of=archived_machine)
     birth = platform.state.require_drsk().birth
-    with pytest.raises(LmsError):
+    with pytest.raises(KeyNotFound):
         platform.unseal(child)
     restored = platform.restore(token, package)
     assert (restored.reason, restored.changed, restored.age_known) == (Reason.OTHER_TPM, True, True)
@@ -57,7 +58,7 @@ def test_another_tpm_below_the_old_disk(machines, archived_machine, token, packa
 def test_a_cleared_tpm(archived, token, package, child):
     assert archived.unseal(child) == PRECIOUS
     archived.clear()
-    with pytest.raises(LmsError):
+    with pytest.raises(KeyNotFound):
         archived.unseal(child)
     restored = archived.restore(token, package)
     assert restored.reason is Reason.CLEARED_TPM
@@ -67,7 +68,7 @@ def test_a_cleared_tpm(archived, token, package, child):
 
 def test_a_key_that_was_evicted(archived, token, package, child):
     archived.evict()
-    with pytest.raises(LmsError):
+    with pytest.raises(KeyNotFound):
         archived.unseal(child)
     assert archived.restore(token, package).reason is Reason.DRSK_ABSENT
     assert_restored(archived, package)
@@ -90,6 +91,21 @@ def test_the_same_restore_again_changes_nothing(archived, token, package):
     again = archived.restore(token, package)
     assert (again.reason, again.changed) == (Reason.INTACT, False)
     assert archived.state == once
+
+
+def test_an_archive_that_was_missing_at_the_end_is_made_later(archived, token, package, child):
+    """The key is back, its new package could not be kept: the same restore again goes on there."""
+    archived.evict()
+    archived.archive_directory.rename(archived.directory / "elsewhere")
+    with pytest.raises(FileProblem):
+        archived.restore(token, package)
+    assert archived.unseal(child) == PRECIOUS
+    assert archived.state.health is Health.CREATED
+    (archived.directory / "elsewhere").rename(archived.archive_directory)
+    again = archived.restore(token, package)
+    assert (again.reason, again.changed) == (Reason.INTACT, True)
+    assert_restored(archived, package)
+    assert archived.state.health is Health.AT_RISK
 
 
 def test_a_restored_platform_is_restored_again(machines, archived, token, package, child):

@@ -165,7 +165,8 @@ class Platform:
         return self.tpm.create(DRSK_HANDLE, _SEALED, auth=NO_SECRET, data=PRECIOUS)
 
     def unseal(self, child: SealedObject) -> Secret:
-        """What the application gets."""
+        """What the application gets. Raises KeyNotFound, BlobRefused."""
+        self.tpm.trust_salt(name_of(self.tpm.endorsement_keys()[0].public))
         return self.tpm.unseal(DRSK_HANDLE, child, auth=NO_SECRET)
 
     def key_at(self, handle: int = DRSK_HANDLE) -> bytes | None:
