@@ -1,0 +1,157 @@
+"""Every act is cut at TPM commands and at changes of files, and run again: the end is always the same.
+
+The process is killed, the TPM goes on; then the act runs again on the same TPM and the same disk. `make test`
+cuts at a sample; `-m exhaustive` at every command, before and after it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from lms.wire.acceptance import PackageTrust, accept_package
+from lms.wire.package_v1 import read_package
+from tests.service.test_provision import assert_works
+from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform
+from tests.support.proxy import CuttingProxy
+from tests.support.victim import KILLED, Victims
+
+ACTS = ("provision", "enroll", "archive", "restore")
+SAMPLES = {"provision": 10, "enroll": 8, "archive": 6, "restore": 6}
+_BEFORE = {"provision": None, "enroll": "provisioned", "archive": "enrolled", "restore": "archived"}
+
+
+@pytest.fixture(scope="module")
+def victims():
+    """The server of acts."""
+    server = Victims()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def inputs(token, archived_machine, tmp_path_factory):
+    """What an act is given, by words."""
+    directory = tmp_path_factory.mktemp("inputs")
+    (package,) = (archived_machine / "archive").glob("*/*.xml")
+    options = {
+        "fingerprint": token.fingerprint,
+        "offline-token": True,
+        "unverified-tpm": True,
+        "package-given": True,
+        "confirm-key": read_package(package.read_bytes()).content.migrating_keys[0].key_id.digits,
+    }
+    contents = {
+        "owner-auth": OWNER_AUTH.reveal(),
+        "owner": token.owner.document,
+        "token": token.document,
+        "token-password": token.password,
+        "package": package.read_bytes(),
+        "options": json.dumps(options).encode(),
+        "answer": b"",
+    }
+    for word, content in contents.items():
+        (directory / word).write_bytes(content)
+    return {word: directory / word for word in contents}
+
+
+@pytest.fixture(scope="module")
+def before(provisioned_machine, archived_machine, tmp_path_factory):
+    """Directories of switched-off machines on which an act can begin."""
+    enrolled = tmp_path_factory.mktemp("enrolled")
+    with Platform(enrolled, disk_of=provisioned_machine, tpm_of=provisioned_machine) as platform:
+        platform.enroll()
+    return {"provisioned": provisioned_machine, "enrolled": enrolled, "archived": archived_machine, None: None}
+
+
+@pytest.fixture
+def bench(victims, inputs, before, tmp_path, token, child):
+    """Runs acts on copies of machines and judges the end."""
+    return Bench(victims, inputs, before, tmp_path, token, child)
+
+
+class Bench:
+    def __init__(self, victims, inputs, before, directory, token, child) -> None:
+        self.victims, self.inputs, self.before, self.directory = victims, inputs, before, directory
+        self.token, self.child = token, child
+        self.runs = 0
+
+    def run(self, act, cut_at=0, *, after=False, die_at_file=0) -> int:
+        """Run an act to its cut; if it was cut, run it again. The number of commands of the last run."""
+        self.runs += 1
+        directory = self.directory / f"run{self.runs}"
+        start = self.before[_BEFORE[act]]
+        # Restore: the old disk, a new TPM.
+        tpm = None if act == "restore" else start
+        with Platform(directory, disk_of=start, tpm_of=tpm) as platform:
+            code, commands = self._run(platform, act, cut_at, after, die_at_file)
+            if cut_at or die_at_file:
+                if code != KILLED:
+                    assert code == 0
+                    return 0
+                code, commands = self._run(platform, act, 0, False, 0)
+            assert code == 0
+            self._judge(platform, act)
+        shutil.rmtree(directory)
+        return commands
+
+    def _run(self, platform, act, cut_at, after, die_at_file) -> tuple[int, int]:
+        with CuttingProxy(platform.machine.path, self.victims.kill, cut_at, after=after) as proxy:
+            self.victims.start(act, platform.write_config(tcti=proxy.tcti), self.inputs, die_at_file)
+            return self.victims.wait(), proxy.commands
+
+    def _judge(self, platform, act) -> None:
+        state = platform.state
+        platform.tpm.trust_salt(state.srk_name)
+        assert_works(platform)
+        assert len(state.destinations) == (act != "provision")
+        if act in ("archive", "restore"):
+            assert state.package_id is not None
+            newest = platform.store.load_package()
+            assert platform.packages[-1].read_bytes() == newest
+            numbers = [read_package(p.read_bytes()).content.header.sequence for p in platform.packages]
+            assert len(set(numbers)) == len(numbers)
+            self._accept(state, newest)
+        if act == "restore":
+            assert platform.unseal(self.child) == PRECIOUS
+
+    def _accept(self, state, document) -> None:
+        trust = PackageTrust(
+            owner=self.token.owner,
+            now=state.time_floor,
+            platform_id=state.platform_id,
+            parent=self.token.owner.recovery_key_name,
+            highest_sequence=state.sequence,
+            known_drsks=frozenset({state.require_drsk().name}),
+        )
+        content = accept_package(document, trust).content
+        assert content.header.package_id == state.package_id
+        assert content.migrating_keys[0].blobs[0].outer == state.destinations[0].outer
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_an_act_that_is_killed_at_a_tpm_command_goes_on_when_run_again(bench, act):
+    commands, samples = bench.run(act), SAMPLES[act]
+    assert commands > samples
+    for number in range(samples):
+        cut_at = 1 + number * (commands - 1) // (samples - 1)
+        assert bench.run(act, cut_at, after=bool(number % 2))
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_an_act_that_is_killed_at_a_change_of_a_file_goes_on_when_run_again(bench, act):
+    number = 1
+    while bench.run(act, die_at_file=number):
+        number += 1
+    assert number > 1
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("act", ACTS)
+def test_an_act_that_is_killed_at_any_tpm_command_goes_on_when_run_again(bench, act, after):
+    commands = bench.run(act)
+    for cut_at in range(1, commands + 1):
+        assert bench.run(act, cut_at, after=after)
