@@ -171,9 +171,13 @@ def owner_document(keys: OwnerKeys, root_signer: ec.EllipticCurvePrivateKey | No
     return OwnerDocument(make_ca(keys.ca, NOW), root, recovery, sign_digest(root_signer or keys.approval, anchor))
 
 
-@cache
 def make_owner(label: str = "owner") -> OwnerWorld:
     """The owner of a label."""
+    return _make_owner(label)
+
+
+@cache  # by position alone: `cache` takes f() and f("owner") for two calls
+def _make_owner(label: str) -> OwnerWorld:
     seed = Secret(hashlib.sha256(label.encode()).digest())
     keys = owner_keys(seed)
     value = owner_document(keys)
@@ -286,7 +290,6 @@ def vault() -> SoftwareKey:
     return software_key("vault", SRK_ATTRIBUTES)
 
 
-@cache
 def make_platform(label: str = "platform", owner: str = "owner") -> Platform:
     """The platform of a label."""
     return Platform(make_owner(owner), label)
@@ -327,10 +330,13 @@ def foreign_public(attributes: int, label: str) -> bytes:
     return sized(bytes(area.sized(hashlib.sha256(label.encode()).digest())))
 
 
-@cache
 def make_package(platform: Platform | None = None) -> MigrationPackage:
     """An archive with a DRSK, a child, a content key and items."""
-    platform = platform or make_platform()
+    return _make_package(platform or make_platform())
+
+
+@cache
+def _make_package(platform: Platform) -> MigrationPackage:
     owner = platform.world.owner
     source = Source(platform.id, (platform.ek.name,), platform.ak.name, platform.srk.name, "host.example")
     header = Header(
@@ -350,7 +356,6 @@ def make_package(platform: Platform | None = None) -> MigrationPackage:
     return MigrationPackage(header, (content_key,), (migrating_key(platform),), (child_key(platform),))
 
 
-@cache
 def small_package(platform: Platform | None = None) -> MigrationPackage:
     """The least archive: a DRSK for the token alone, no items, no evidence."""
     whole = make_package(platform)

@@ -1,0 +1,86 @@
+"""Vector files: readable header lines `key: value`, an empty line, the exact bytes of one document.
+
+`comment`, `expect` (`accepted` or the name of an error) and `document` (how to judge it) are always there. What
+else the judgement needs: `owner` and `trust-list` (base64 of signed documents), `now`, `platform`, `parent`,
+`sequence`, `known-drsk`, `recovery-scalar` (of an owner that exists for vectors only).
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from lms.model.keys import Name
+from lms.model.trust import Role
+from lms.wire.acceptance import PackageTrust, accept_package
+from lms.wire.anchor import read_owned_token, read_owner
+from lms.wire.certificates import SignerRule, judge_signer
+from lms.wire.exchange_v1 import DOCUMENTS
+from lms.wire.signature import verify
+from lms.wire.token_v1 import read_sheet
+from lms.wire.tpm.credential import open_credential
+from lms.wire.tpm.inner_key import read_inner_plaintext
+
+FOLDER = Path(__file__).parents[1] / "vectors"
+SIGNERS = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
+
+
+def write_vector(header: dict[str, str], document: bytes) -> bytes:
+    """The bytes of a vector file."""
+    lines = "".join(f"{key}: {value}\n" for key, value in header.items())
+    return lines.encode() + b"\n" + document
+
+
+def read_vector(path: Path) -> tuple[dict[str, str], bytes]:
+    """Header and document of a vector file."""
+    head, _, document = path.read_bytes().partition(b"\n\n")
+    return dict(line.split(": ", 1) for line in head.decode().splitlines()), document
+
+
+def _trust(header: dict[str, str]) -> PackageTrust:
+    name = header.get("parent")
+    known = header.get("known-drsk")
+    sequence = header.get("sequence")
+    withdrawn = header.get("trust-list")
+    return PackageTrust(
+        owner=read_owner(base64.b64decode(header["owner"])),
+        now=datetime.strptime(header["now"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC),
+        platform_id=UUID(header["platform"]),
+        parent=None if name is None else Name.from_text(name),
+        highest_sequence=None if sequence is None else int(sequence),
+        trust_list=None if withdrawn is None else DOCUMENTS["TrustList"].read(base64.b64decode(withdrawn))[0],
+        known_drsks=frozenset() if known is None else frozenset({Name.from_text(known)}),
+    )
+
+
+def _open_inner_keys(header: dict[str, str], document: bytes, trust: PackageTrust) -> None:
+    key = ec.derive_private_key(int(header["recovery-scalar"], 16), ec.SECP256R1())
+    owner = trust.owner
+    for migrating in accept_package(document, trust).content.migrating_keys:
+        for blob in migrating.blobs:
+            credential = blob.inner_keys[0].credential
+            plaintext = open_credential(key, owner.recovery_key, owner.recovery_key_name, credential)
+            read_inner_plaintext(plaintext, UUID(header["platform"]), migrating.key_id)
+
+
+def judge_vector(header: dict[str, str], document: bytes) -> None:
+    """Judge a document as its header says; raises one of `lms.errors` where it is refused."""
+    kind = header["document"]
+    if kind == "package":
+        accept_package(document, _trust(header))
+    elif kind == "package-inner-keys":
+        _open_inner_keys(header, document, _trust(header))
+    elif kind == "owner-document":
+        read_owner(document)
+    elif kind == "token":
+        read_owned_token(document)
+    elif kind in {"sheet", "TrustList", "EnrolmentGrant", "RestoreApproval"}:
+        _, signed = read_sheet(document) if kind == "sheet" else DOCUMENTS[kind].read(document)
+        trust = _trust(header)
+        judge_signer(signed, SIGNERS, trust.owner, trust.trust_list, trust.now)
+    else:
+        verify(DOCUMENTS[kind].read(document)[1])
