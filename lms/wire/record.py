@@ -64,7 +64,7 @@ def _value(kind: Any, plain: Any) -> Any:
         return origin(_value(arguments[0], item) for item in plain)
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        if plain.keys() != hints.keys():
+        if not isinstance(plain, dict) or plain.keys() != hints.keys():
             raise ValueError("fields differ")
         return typing.cast(Any, kind)(**{name: _value(hint, plain[name]) for name, hint in hints.items()})
     if kind is Name:
