@@ -1,0 +1,67 @@
+"""Records: a whole state there and back; nothing unknown, nothing missing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lms.errors import MalformedStructure
+from lms.model.platform import PlatformState
+from lms.wire.record import read_record, write_record
+
+
+def test_a_whole_state_comes_back(archived):
+    state = archived.state
+    assert state.destinations
+    assert state.require_drsk().birth is not None
+    assert read_record(PlatformState, write_record(state)) == state
+
+
+@pytest.fixture
+def plain(archived):
+    """A state as JSON."""
+    return json.loads(write_record(archived.state))
+
+
+def _set(plain, path, value):
+    for step in path[:-1]:
+        plain = plain[step]
+    plain[path[-1]] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("unknown",), 1),
+        (("drsk", "unknown"), 1),
+        (("platform_id",), "no UUID"),
+        (("ek_name",), "00"),
+        (("algorithm",), "rsa-1024"),
+        (("sequence",), "1"),
+        (("sequence",), True),
+        (("time_floor",), "yesterday"),
+        (("owner_document",), "?"),
+        (("destinations",), 1),
+        (("destinations", 0, "kind"), None),
+        (("signing_key", "auth"), 7),
+    ],
+)
+def test_what_does_not_fit_is_refused(plain, path, value):
+    read_record(PlatformState, json.dumps(plain).encode())
+    _set(plain, path, value)
+    with pytest.raises(MalformedStructure):
+        read_record(PlatformState, json.dumps(plain).encode())
+
+
+@pytest.mark.parametrize("field", ["platform_id", "drsk", "sequence"])
+def test_a_missing_field_is_refused(plain, field):
+    del plain[field]
+    with pytest.raises(MalformedStructure):
+        read_record(PlatformState, json.dumps(plain).encode())
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
+def test_what_is_no_record_is_refused(record):
+    with pytest.raises(MalformedStructure):
+        read_record(PlatformState, record)

@@ -1,0 +1,91 @@
+"""Files that survive: replaced wholly, created once, one owner of a directory."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from lms.adapters.store import ArchiveDirectory
+from lms.errors import Busy, FileProblem
+from lms.files import create_file, ensure_directory, locked, read_file, write_file
+
+
+def test_a_file_is_replaced_wholly(tmp_path):
+    path = tmp_path / "file"
+    for content in (b"old", b"", b"new"):
+        write_file(path, content)
+        assert path.read_bytes() == content
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_crash_left_is_no_obstacle(tmp_path):
+    (tmp_path / ".file.new").write_bytes(b"half of a longer content")
+    write_file(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert not (tmp_path / ".file.new").exists()
+
+
+def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path):
+    (tmp_path / "victim").write_bytes(b"precious")
+    (tmp_path / ".file.new").symlink_to(tmp_path / "victim")
+    with pytest.raises(FileProblem, match="cannot write"):
+        write_file(tmp_path / "file", b"new")
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+def test_a_file_is_created_once(tmp_path):
+    path = tmp_path / "file"
+    create_file(path, b"first", mode=0o644)
+    with pytest.raises(FileProblem, match="file exists"):
+        create_file(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_creation_does_not_follow_a_dangling_link(tmp_path):
+    (tmp_path / "file").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileProblem):
+        create_file(tmp_path / "file", b"secret")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_reading_has_a_limit(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_file(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(FileProblem, match="more than 4"):
+        read_file(tmp_path / "file", 4)
+
+
+@pytest.mark.parametrize(
+    "act", [lambda p: read_file(p, 1), lambda p: write_file(p, b""), lambda p: create_file(p, b"")]
+)
+def test_an_absent_directory_is_named(tmp_path, act):
+    with pytest.raises(FileProblem, match="absent"):
+        act(tmp_path / "absent" / "file")
+
+
+def test_a_directory_has_one_owner(tmp_path):
+    with locked(tmp_path / "state"):
+        assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+        with pytest.raises(Busy), locked(tmp_path / "state"):
+            raise AssertionError
+    with locked(tmp_path / "state"):
+        pass
+
+
+def test_a_file_is_no_directory(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FileProblem, match="cannot make directory"):
+        ensure_directory(tmp_path / "file")
+
+
+def test_an_archive_overwrites_nothing(tmp_path):
+    archive, name = ArchiveDirectory(tmp_path), (UUID(int=1), 1, UUID(int=2))
+    archive.keep(*name, b"first")
+    with pytest.raises(FileProblem):
+        archive.keep(*name, b"second")
+    (path,) = tmp_path.glob("*/*.xml")
+    assert path.read_bytes() == b"first"
