@@ -1,0 +1,76 @@
+"""What the holder of a token refuses to release, beside a release to a genuine chip."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lms.errors import BadAttributes, InnerKeyMismatch, LmsError, UntrustedSigner
+from lms.model.release import ReleaseRequest
+from lms.model.secret import Secret
+from lms.opener import open_token
+from lms.service.selection import release
+from lms.wire.package_v1 import read_package
+from tests.support.platform import NOW
+
+
+@pytest.fixture(scope="module")
+def keys(token):
+    """The owner's keys."""
+    return open_token(token.document, Secret(token.password))[1]
+
+
+@pytest.fixture
+def asked(archived, package):
+    """A request of the machine itself."""
+    state = archived.state
+    return ReleaseRequest(
+        package=package,
+        ek=archived.tpm.endorsement_keys()[0].public,
+        srk=archived.tpm.read_public(state.srk_handle),
+        signing_key=state.require_signing_key().key.public,
+        now=NOW,
+        confirmed=frozenset({state.require_drsk().name}),
+        highest_sequence=1,
+        accepted_stale=None,
+    )
+
+
+@pytest.mark.parametrize("role", ["ek", "srk", "signing_key"])
+def test_a_key_in_the_wrong_role_gets_nothing(asked, token, keys, role):
+    """A DRSK as a destination would leave the chip; a signing key can hold nothing."""
+    key = read_package(asked.package).content.migrating_keys[0]
+    with pytest.raises(BadAttributes):
+        release(replace(asked, **{role: key.public}), token.owner, keys)
+    (released,) = release(asked, token.owner, keys).keys
+    assert released.key_id == key.key_id
+
+
+def test_a_package_that_nobody_confirmed_is_not_opened(asked, token, keys):
+    with pytest.raises(UntrustedSigner):
+        release(replace(asked, confirmed=frozenset()), token.owner, keys)
+    assert release(asked, token.owner, keys)
+
+
+@pytest.mark.parametrize("what", ["inner_key", "recipient", "blob"])
+def test_a_blob_that_holds_something_else(archived, asked, token, keys, what):
+    """Signed by the platform itself: a rooted one may sign what it likes."""
+    state = archived.state
+    (destination,) = state.destinations
+    if what == "inner_key":
+        archived.store.save(replace(state, destinations=()))
+        archived.enroll()
+        changed = replace(destination, inner_keys=archived.state.destinations[0].inner_keys)
+        expected = LmsError
+    elif what == "recipient":
+        stray = replace(destination.inner_keys[0], recipient=state.srk_name)
+        changed, expected = replace(destination, inner_keys=(stray,)), InnerKeyMismatch
+    else:
+        outer = destination.outer
+        changed, expected = replace(destination, outer=replace(outer, duplicate=outer.duplicate[:-1] + b"?")), LmsError
+    archived.store.save(replace(state, destinations=(changed,)))
+    archived.archive()
+    with pytest.raises(expected):
+        release(replace(asked, package=archived.packages[-1].read_bytes()), token.owner, keys)
+    assert release(asked, token.owner, keys)
