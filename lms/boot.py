@@ -10,6 +10,7 @@ is a JSON object.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import sys
@@ -25,10 +26,11 @@ from lms.errors import BadRequest, LmsError, NotProvisioned
 from lms.model.keys import Name, digits
 from lms.model.platform import PlatformState
 from lms.model.secret import Secret
-from lms.names import ENDORSEMENT_AUTH, OWNER, OWNER_AUTH, PACKAGE, TOKEN, TOKEN_PASSWORD
+from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH, PACKAGE, TOKEN, TOKEN_PASSWORD
 from lms.process import read_descriptor, report
 from lms.service.archive import archive
 from lms.service.enroll import enroll_token
+from lms.service.enrolment import accept_grant, request_enrolment
 from lms.service.provision import Provisioning, provision
 from lms.service.restore import WORDS, Reason, RestoreOrder, diagnose, restore_by_token
 from lms.service.setting import Setting
@@ -50,6 +52,10 @@ class Call:
         """A secret; empty where none was given."""
         return Secret(self._secrets.get(word, b""))
 
+    def given(self, word: str) -> bool:
+        """Whether a document came with the call."""
+        return word in self._secrets
+
     def document(self, word: str) -> bytes:
         """A document that the act cannot do without. Raises BadRequest."""
         if word not in self._secrets:
@@ -67,6 +73,7 @@ def _facts(state: PlatformState) -> Answer:
         "handle": f"{state.drsk_handle:#x}",
         "destinations": [{"kind": d.kind.value, "id": d.identity} for d in state.destinations],
         "sequence": state.sequence,
+        "approved": state.enrolment is not None,
         "one-party": "token" if state.drsk is not None and state.drsk.policy.offline_keys else None,
     }
 
@@ -103,8 +110,17 @@ def _provision(call: Call, setting: Setting) -> Answer:
 
 
 def _enroll(call: Call, setting: Setting) -> Answer:
+    if call.options.get("destination") == "msa":
+        return _enroll_msa(call, setting)
     state, changed = enroll_token(setting, call.secret(OWNER_AUTH))
     return _facts(state) | {"changed": changed}
+
+
+def _enroll_msa(call: Call, setting: Setting) -> Answer:
+    if call.given(GRANT):
+        return _facts(accept_grant(setting, call.document(GRANT), call.secret(ENDORSEMENT_AUTH))) | {"changed": True}
+    document, request_id = request_enrolment(setting)
+    return {"request": digits(request_id), "document": base64.b64encode(document).decode("ascii")}
 
 
 def _archive(call: Call, setting: Setting) -> Answer:
@@ -149,7 +165,7 @@ ACTS: Final[Mapping[str, Callable[[Call, Setting], Answer]]] = {
     "archive": _archive,
     "restore": _restore,
 }
-_WORDS: Final = (OWNER_AUTH, ENDORSEMENT_AUTH, TOKEN, TOKEN_PASSWORD, OWNER, PACKAGE)
+_WORDS: Final = (OWNER_AUTH, ENDORSEMENT_AUTH, TOKEN, TOKEN_PASSWORD, OWNER, PACKAGE, GRANT)
 
 
 def _plain(value: object) -> str:

@@ -230,6 +230,18 @@ class ContentMismatch(DocumentError):
     hint = "the decrypted content belongs to another element: the document was put together by a stranger"
 
 
+class RequestInvalid(DocumentError):
+    hint = "the request was altered on its way, or put together from several; ask the machine for a new one"
+
+
+class DigitsDiffer(DocumentError):
+    hint = "this is another request than the machine shows: do not approve it, find out who exchanged it"
+
+
+class GrantMismatch(DocumentError):
+    hint = "this grant answers another request; make a new request on this machine and have that one approved"
+
+
 class TrustListConflict(DocumentError):
     hint = "two trust lists claim the same number; the first stays, ask the Migration Selection Authority"
 
@@ -269,6 +281,11 @@ class DestinationNotAllowed(LmsError):
 class NothingEnrolled(LmsError):
     blame = Blame.STATE
     hint = "run `lmsctl enroll` first: an archive without a destination could never be restored"
+
+
+class TakeOver(LmsError):
+    blame = Blame.STATE
+    hint = "the platform is known with another TPM: a new board, a cleared TPM or a clone; have it restored instead"
 
 
 class AlreadyProvisioned(LmsError):

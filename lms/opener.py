@@ -1,6 +1,7 @@
 """The short-lived process that opens an Emergency Recovery Token: started, never imported (DESIGN §5).
 
     python3 -I -m lms.opener create  --token-password=FD --request=FD --answer=FD
+    python3 -I -m lms.opener grant   --token=FD --token-password=FD --request=FD --answer=FD
     python3 -I -m lms.opener release --token=FD --token-password=FD --request=FD --answer=FD
 
 Everything comes and goes by descriptor. The seed and the owner's keys exist in this process alone, which
@@ -17,16 +18,15 @@ import sys
 from datetime import datetime
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from lms.errors import LmsError
 from lms.model.owner import EmergencyRecoveryToken, Owner, OwnerDocument
-from lms.model.release import ReleaseRequest
+from lms.model.release import EnrolmentOrder, ReleaseRequest
 from lms.model.secret import Secret
 from lms.process import read_descriptor, report
+from lms.service.granting import grant
 from lms.service.selection import release
 from lms.wire.anchor import fingerprint, read_owned_token
-from lms.wire.certificates import make_ca
+from lms.wire.certificates import OwnerSigner, make_ca
 from lms.wire.record import read_record, write_record
 from lms.wire.seed import COST, NONCE_SIZE, SALT_SIZE, SEED_SIZE, OwnerKeys, open_seed, owner_keys, seal_seed
 from lms.wire.signature import sign
@@ -37,22 +37,11 @@ from lms.wire.tpm.signature import sign_digest
 _PR_SET_DUMPABLE: Final = 4
 
 
-class _CaSigner:
-    """The owner's CA key as a signer of documents."""
-
-    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: bytes) -> None:
-        self._key = key
-        self.certificates = (certificate,)
-
-    def sign(self, digest: bytes) -> bytes:
-        return sign_digest(self._key, digest)
-
-
-def _owner_document(keys: OwnerKeys, now: datetime) -> tuple[bytes, _CaSigner]:
+def _owner_document(keys: OwnerKeys, now: datetime) -> tuple[bytes, OwnerSigner]:
     ca = make_ca(keys.ca, now)
     root, recovery = approval_public(keys.approval.public_key()), recovery_public(keys.recovery.public_key())
     digest = fingerprint(keys.ca.public_key(), name_of(root), name_of(recovery))
-    signer = _CaSigner(keys.ca, ca)
+    signer = OwnerSigner(keys.ca, ca)
     value = OwnerDocument(ca, root, recovery, sign_digest(keys.approval, digest))
     return sign(write_owner_document(value), signer), signer
 
@@ -80,7 +69,7 @@ def _harden() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lms.opener", description=__doc__)
-    parser.add_argument("act", choices=("create", "release"))
+    parser.add_argument("act", choices=("create", "release", "grant"))
     for word in ("token", "token-password", "request", "answer"):
         parser.add_argument(f"--{word}", type=int, metavar="FD", required=word != "token")
     return parser.parse_args()
@@ -97,7 +86,10 @@ def main() -> int:
             answer = create(datetime.fromisoformat(request.decode("ascii")), password)
         else:
             owner, keys = open_token(read_descriptor(arguments.token), password)
-            answer = write_record(release(read_record(ReleaseRequest, request), owner, keys))
+            if arguments.act == "release":
+                answer = write_record(release(read_record(ReleaseRequest, request), owner, keys))
+            else:
+                answer = write_record(grant(read_record(EnrolmentOrder, request), owner, keys))
         with os.fdopen(arguments.answer, "wb") as file:
             file.write(answer)
     except LmsError as error:

@@ -10,14 +10,13 @@ from typing import Any, Final
 
 from cryptography import x509
 
-from lms.cli.output import say
-from lms.cli.secrets import generated_password, read_secret
 from lms.errors import BadRequest, FingerprintUnconfirmed
 from lms.files import create_file, read_file
 from lms.model.keys import digits, same_digits
 from lms.model.owner import Owner
 from lms.model.packages import MigrationPackage
 from lms.process import run_program
+from lms.terminal import generated_password, read_secret, say
 from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.anchor import read_owned_token, read_owner
 from lms.wire.certificates import identity_of
@@ -41,7 +40,7 @@ def token_create(arguments: argparse.Namespace) -> Answer:
         raise BadRequest(f"cannot create '{path}': it exists, and a token is never overwritten")
     if arguments.token_password is None and sys.stdin.isatty() and sys.stderr.isatty():
         text = generated_password()
-        print(f"The token's password, shown this once:\n\n    {text}\n", file=sys.stderr)
+        say("lmsctl", f"the token's password, shown this once: {text}")
         password = text.encode("ascii")
     else:
         password = read_secret(arguments.token_password, "token password")
@@ -51,8 +50,8 @@ def token_create(arguments: argparse.Namespace) -> Answer:
     document = run_program("lms.opener", ["create"], {"token-password": password, "request": now})
     _, owner = read_owned_token(document)
     create_file(path, document)
-    say("write the fingerprint down: it is how you will know your own token")
-    say("keep this file on removable media, apart from the archives and from the password")
+    say("lmsctl", "write the fingerprint down: it is how you will know your own token")
+    say("lmsctl", "keep this file on removable media, apart from the archives and from the password")
     return {"file": str(path), **_owner_facts(owner)}
 
 

@@ -6,21 +6,21 @@ Answers go to stdout, everything else to stderr; exit codes are those of `lms.er
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from lms.cli import documents
-from lms.cli.output import complain, say, show
-from lms.cli.secrets import read_secret
 from lms.errors import BadRequest, LmsError, OwnerAuthFailed
-from lms.files import read_file
-from lms.names import ENDORSEMENT_AUTH, OWNER, OWNER_AUTH, PACKAGE, TOKEN, TOKEN_PASSWORD
+from lms.files import create_file, read_file
+from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH, PACKAGE, TOKEN, TOKEN_PASSWORD
 from lms.process import run_program
+from lms.terminal import complain, read_secret, say, show
 from lms.wire.document import MIB
 
-_FILES = {OWNER: 1 * MIB, TOKEN: 1 * MIB, PACKAGE: 64 * MIB}
+_FILES = {OWNER: 1 * MIB, TOKEN: 1 * MIB, PACKAGE: 64 * MIB, GRANT: 16 * MIB}
 _SECRETS = {OWNER_AUTH: "owner authorisation", ENDORSEMENT_AUTH: "endorsement authorisation"}
 
 
@@ -38,12 +38,17 @@ def _act(arguments: argparse.Namespace) -> dict[str, Any]:
             inputs[word] = read_secret(given.pop(word), prompt)
     if verb == "restore":
         inputs[TOKEN_PASSWORD] = read_secret(given.pop(TOKEN_PASSWORD, None), "token password")
-    options = {k: v for k, v in given.items() if k not in ("json", "run", "destination")}
+    request_to = given.pop("request-to", None)
+    options = {k: v for k, v in given.items() if k not in ("json", "run")}
     options["package-given"] = PACKAGE in inputs
+    if given.get("destination") == "msa" and (request_to is None) == (GRANT not in inputs):
+        raise BadRequest("cannot enroll with the MSA: give either --request-to or --grant")
 
     def run() -> dict[str, Any]:
         answer = run_program("lms.boot", [verb, *config], inputs | {"options": json.dumps(options).encode()})
         parsed: dict[str, Any] = json.loads(answer)
+        if request_to is not None:
+            create_file(Path(request_to), base64.b64decode(parsed.pop("document")), mode=0o644)
         return parsed
 
     try:
@@ -80,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     owner_auth(made)
 
     made = verb("enroll", "let a destination hold the key")
-    made.add_argument("destination", choices=("token",), help="the owner's token")
+    made.add_argument("destination", choices=("token", "msa"), help="the owner's token, or the MSA that certifies us")
+    made.add_argument("--request-to", metavar="FILE", help="msa: write the request that the MSA has to approve")
+    made.add_argument("--grant", metavar="FILE", help="msa: take the MSA's grant")
     owner_auth(made)
 
     verb("archive", "make a Migration Package and keep it")
@@ -121,9 +128,9 @@ def main() -> int:
     try:
         show(arguments.run(arguments), arguments.json)
     except LmsError as error:
-        return complain(error, arguments.json)
+        return complain("lmsctl", error, arguments.json)
     except KeyboardInterrupt:
-        say("interrupted; running the same command again goes on where this one stopped")
+        say("lmsctl", "interrupted; running the same command again goes on where this one stopped")
         return 130
     except BrokenPipeError:
         return 0
@@ -132,6 +139,3 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-
-__all__ = ["BadRequest", "main"]

@@ -78,6 +78,24 @@ class EnrolmentRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifiedEnrolment:
+    """A platform's request whose every proof fits; `lms.wire.enrolment` alone makes it.
+
+    `signing_key` is TPM2B_PUBLIC; `born` tells whether the DRSK has birth evidence by the AK.
+    """
+
+    request_id: bytes
+    platform: PlatformEnrolment
+    ek: bytes
+    ek_certificates: tuple[bytes, ...]
+    ek_name: Name
+    ak_name: Name
+    srk_name: Name
+    drsk_name: Name
+    born: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EncryptedCertificates:
     """Certificates under a key that only the requester's chip opens; `ciphertext` as in PROTOCOL §4."""
 

@@ -28,11 +28,12 @@ class Health(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """TPM2_CertifyCreation of the DRSK, by the AK whose TPM2B_PUBLIC is `ak`."""
+    """TPM2_CertifyCreation of the DRSK, by the AK whose TPM2B_PUBLIC is `ak`; its certificate (DER) once it has one."""
 
     creation_data: bytes
     attestation: Attestation
     ak: bytes
+    certificate: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,20 @@ class EnrolledDestination:
 
 
 @dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What the MSA granted: a certificate (DER) for the AK, the trust list and the recovery sheet."""
+
+    ak_certificate: bytes
+    trust_list: bytes
+    sheet: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class PlatformState:
-    """One platform. `time_floor` is the latest time seen; `sequence` that of the newest package, 0 before it."""
+    """One platform. `time_floor` is the latest time seen; `sequence` that of the newest package, 0 before it.
+
+    `request_nonce` is that of the enrolment request on its way.
+    """
 
     platform_id: UUID
     owner_document: bytes
@@ -90,6 +103,8 @@ class PlatformState:
     destinations: tuple[EnrolledDestination, ...] = ()
     sequence: int = 0
     package_id: UUID | None = None
+    enrolment: Enrolment | None = None
+    request_nonce: bytes | None = None
 
     def require_drsk(self) -> RecoverableKey:
         """The DRSK. Raises NotProvisioned where there is none yet."""

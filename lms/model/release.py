@@ -25,6 +25,29 @@ class ReleaseRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class EnrolmentOrder:
+    """What an approver wants granted: the request, the digits that its machine shows, and what is known so far.
+
+    `ek_roots` are the TPM makers' CA certificates (DER); with `vouch` the approver answers for the EK instead.
+    """
+
+    request: bytes
+    digits: str
+    ek_roots: tuple[bytes, ...]
+    vouch: bool
+    trust_list: bytes | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentAnswer:
+    """The signed grant for the machine, and the signed trust list that the approver keeps."""
+
+    grant: bytes
+    trust_list: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ReleasedKey:
     """One key wrapped for the new SRK; only the EK named in the request opens its inner key."""
 

@@ -13,6 +13,7 @@ from lms.errors import NothingEnrolled
 from lms.model.keys import KeyType
 from lms.model.packages import (
     SYSTEM,
+    Certification,
     ChildKey,
     Destination,
     Flow,
@@ -22,7 +23,7 @@ from lms.model.packages import (
     MigrationPackage,
     Source,
 )
-from lms.model.platform import EnrolledDestination, PlatformState
+from lms.model.platform import EnrolledDestination, PlatformState, RecoverableKey
 from lms.service import probe
 from lms.service.setting import Setting, provisioned
 from lms.service.signing import signer_of
@@ -89,10 +90,18 @@ def build_package(state: PlatformState, host_name: str, now: datetime, package_i
         label=_LABEL,
         public=drsk.key.public,
         policy=drsk.policy,
-        certification=None,
+        certification=_certification(drsk),
         blobs=tuple(_blob(d, refs[d.identity]) for d in state.destinations),
     )
     return MigrationPackage(header, (), (key,), _probe_of(state))
+
+
+def _certification(drsk: RecoverableKey) -> Certification | None:
+    """Birth evidence, where others can check it: without its AK's certificate it stays in the state."""
+    birth = drsk.birth
+    if birth is None or birth.certificate is None:
+        return None
+    return Certification(birth.attestation, birth.creation_data, birth.certificate)
 
 
 def _blob(destination: EnrolledDestination, ref: str) -> MigrationBlob:

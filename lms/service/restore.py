@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from lms.errors import HandleOccupied, InnerKeyMismatch, NameMismatch, OwnerMismatch, UnapprovedPackage
+from lms.errors import HandleOccupied, NameMismatch, OwnerMismatch, UnapprovedPackage, UntrustedSigner
 from lms.model.keys import Algorithm, Name, same_digits
 from lms.model.owner import Owner
 from lms.model.packages import ChildKey, MigratingKey, MigrationPackage, VerifiedPackage
-from lms.model.platform import PlatformState, RecoverableKey
+from lms.model.platform import Birth, PlatformState, RecoverableKey
 from lms.model.release import Release, ReleasedKey, ReleaseRequest
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
@@ -22,13 +22,14 @@ from lms.ports import TokenOpener
 from lms.service import probe
 from lms.service.archive import archive
 from lms.service.enroll import enroll_token
-from lms.service.setting import NO_SECRET, PreparedTpm, Setting, check_clock, prepare_tpm
+from lms.service.setting import PreparedTpm, Setting, check_clock, prepare_tpm
 from lms.service.signing import make_signing_key
 from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.anchor import read_owner
 from lms.wire.package_v1 import read_package
+from lms.wire.signature import read_certificate
 from lms.wire.tpm.inner_key import read_inner_plaintext
-from lms.wire.tpm.public import ALG_RSA, name_of, read_public
+from lms.wire.tpm.public import ALG_RSA, attestation_public, name_of, read_public
 from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
 
 
@@ -129,22 +130,33 @@ def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) 
         parent=order.owner.recovery_key_name,
         highest_sequence=None if state is None else state.sequence,
         accepted_stale=order.accepted_stale,
-        known_drsks=_confirmed(content, order, state),
+        known_drsks=_known(content, order, state),
     )
-    return accept_package(order.package, trust)
+    try:
+        return accept_package(order.package, trust)
+    except UntrustedSigner:
+        if trust.known_drsks:
+            raise
+        # Nobody approved it. If that is all that is wrong, the owner may confirm it.
+        accept_package(order.package, replace(trust, known_drsks=frozenset({content.migrating_keys[0].key_id})))
+        raise _unconfirmed(content) from None
 
 
-def _confirmed(content: MigrationPackage, order: RestoreOrder, state: PlatformState | None) -> frozenset[Name]:
-    """The DRSK Names that are known here: from our state, or confirmed by the owner's own words."""
+def _known(content: MigrationPackage, order: RestoreOrder, state: PlatformState | None) -> frozenset[Name]:
+    """The DRSK Names for which an unapproved package is taken: from our state, or by the owner's own words."""
     if state is not None:
         return frozenset({state.require_drsk().name})
-    key = content.migrating_keys[0]
-    if order.confirmed_key is not None and same_digits(order.confirmed_key, key.key_id.digest):
-        return frozenset({key.key_id})
-    raise UnapprovedPackage(
-        f"cannot restore unconfirmed: platform {content.header.source.platform_id}"
-        f" ('{content.header.source.host_name}'), made {content.header.created:%Y-%m-%d %H:%M} UTC,"
-        f" Sequence {content.header.sequence}, key {key.key_id.digits}"
+    key = content.migrating_keys[0].key_id
+    confirmed = order.confirmed_key is not None and same_digits(order.confirmed_key, key.digest)
+    return frozenset({key}) if confirmed else frozenset()
+
+
+def _unconfirmed(content: MigrationPackage) -> UnapprovedPackage:
+    header = content.header
+    return UnapprovedPackage(
+        f"cannot restore unconfirmed: platform {header.source.platform_id} ('{header.source.host_name}'),"
+        f" made {header.created:%Y-%m-%d %H:%M} UTC, Sequence {header.sequence},"
+        f" key {content.migrating_keys[0].key_id.digits}"
     )
 
 
@@ -172,7 +184,7 @@ def _restore(
             srk=prepared.srk,
             signing_key=signing_key.key.public,
             now=setting.now(),
-            confirmed=frozenset({key.key_id}),
+            confirmed=frozenset() if verified.approved else frozenset({key.key_id}),
             highest_sequence=None if state is None else state.sequence,
             accepted_stale=order.accepted_stale,
         )
@@ -192,9 +204,7 @@ def _restore(
         srk_name=prepared.srk_name,
         time_floor=setting.now(),
         signing_key=replace(signing_key, certificate=release.certificate),
-        drsk=RecoverableKey(
-            imported, key.key_id, key.policy, state.require_drsk().birth if state is not None else None, sealed_probe
-        ),
+        drsk=RecoverableKey(imported, key.key_id, key.policy, _birth(key, state), sealed_probe),
         # Blobs whose inner keys were kept on the old chip cannot be proven any more: all are made anew.
         destinations=(),
         sequence=max(package.header.sequence, 0 if state is None else state.sequence),
@@ -204,6 +214,17 @@ def _restore(
         setting.tpm.evict(drsk_handle, owner_auth)
     setting.tpm.persist(srk_handle, imported, drsk_handle, owner_auth)
     return restored
+
+
+def _birth(key: MigratingKey, state: PlatformState | None) -> Birth | None:
+    """Birth evidence is carried unchanged: from our own state, or with the certificate that came with it."""
+    if state is not None:
+        return state.require_drsk().birth
+    if key.certification is None:
+        return None
+    ak = attestation_public(read_certificate(key.certification.certificate)[1])
+    certification = key.certification
+    return Birth(certification.creation_data, certification.attestation, ak, certification.certificate)
 
 
 def _refuse_foreign(setting: Setting, handle: int, expected: Name, allowed: Name | None) -> None:
@@ -251,6 +272,3 @@ def _finish(setting: Setting, state: PlatformState, owner_auth: Secret) -> Platf
     if not state.destinations:
         state, _ = enroll_token(setting, owner_auth)
     return archive(setting) if state.package_id is None else state
-
-
-__all__ = ["NO_SECRET", "InnerKeyMismatch", "Reason", "RestoreOrder", "Restored", "diagnose", "restore_by_token"]

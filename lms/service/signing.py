@@ -33,11 +33,12 @@ class PlatformSigner:
     tpm: Tpm
     srk_handle: int
     signing_key: SigningKey
+    ak_certificate: bytes | None = None
 
     @property
     def certificates(self) -> tuple[bytes, ...]:
-        """The platform's certificate."""
-        return (self.signing_key.certificate,)
+        """The platform's certificate, then the AK's in what an approved platform signs."""
+        return (self.signing_key.certificate, *(() if self.ak_certificate is None else (self.ak_certificate,)))
 
     def sign(self, digest: bytes) -> bytes:
         """TPMT_SIGNATURE over a 32-byte digest."""
@@ -46,4 +47,5 @@ class PlatformSigner:
 
 def signer_of(tpm: Tpm, state: PlatformState) -> PlatformSigner:
     """The signer of a platform that has a signing key."""
-    return PlatformSigner(tpm, state.srk_handle, state.require_signing_key())
+    ak_certificate = None if state.enrolment is None else state.enrolment.ak_certificate
+    return PlatformSigner(tpm, state.srk_handle, state.require_signing_key(), ak_certificate)

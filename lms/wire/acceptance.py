@@ -44,7 +44,7 @@ from lms.model.packages import (
 )
 from lms.model.policies import POLICY_REF
 from lms.model.trust import Identity, Role, TrustList
-from lms.wire.certificates import SignerRule, identity_of, issued_by_owner, judge_signer
+from lms.wire.certificates import SignerRule, for_attestation, identity_of, issued_by_owner, judge_signer
 from lms.wire.package_v1 import read_package
 from lms.wire.signature import read_certificate
 from lms.wire.tpm.attest import check_creation
@@ -254,7 +254,8 @@ def _check_certification(key: MigratingKey, package: MigrationPackage, owner: Ow
     except ValueError:
         raise CertificationInvalid("cannot read the certificate of an attestation key") from None
     expected = Identity(Role.PLATFORM, package.header.source.platform_id)
-    if not issued_by_owner(certificate, owner) or identity_of(certificate) != expected:
+    trusted = issued_by_owner(certificate, owner) and for_attestation(certificate)
+    if not trusted or identity_of(certificate) != expected:
         raise CertificationInvalid("cannot accept birth evidence: its attestation key is not this platform's")
     check_creation(
         key.certification.attestation,

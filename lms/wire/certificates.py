@@ -22,10 +22,11 @@ from lms.model.owner import Owner
 from lms.model.packages import Signed
 from lms.model.trust import Identity, Role, TrustList
 from lms.wire.signature import read_certificate, verify
-from lms.wire.tpm.signature import ecdsa_der
+from lms.wire.tpm.signature import ecdsa_der, sign_digest
 
 _NEVER_ENDS: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _OWNER_CN: Final = "Local Migration Owner"
+_AK_USAGE: Final = x509.ObjectIdentifier("2.23.133.8.3")
 
 
 class TpmBackedKey(ec.EllipticCurvePrivateKey):
@@ -69,6 +70,18 @@ class TpmBackedKey(ec.EllipticCurvePrivateKey):
 
     def __deepcopy__(self, memo: dict[int, object]) -> TpmBackedKey:
         return self
+
+
+class OwnerSigner:
+    """`lms.wire.signature.Signer` by the owner's CA key itself."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: bytes) -> None:
+        self._key = key
+        self.certificates = (certificate,)
+
+    def sign(self, digest: bytes) -> bytes:
+        """TPMT_SIGNATURE over a 32-byte digest."""
+        return sign_digest(self._key, digest)
 
 
 def _name(text: str) -> x509.Name:
@@ -116,13 +129,36 @@ def _with_identity(builder: x509.CertificateBuilder, identity: Identity, now: da
 
 
 def issue(
-    identity: Identity, key: ec.EllipticCurvePublicKey, ca: bytes, ca_key: ec.EllipticCurvePrivateKey, now: datetime
+    identity: Identity,
+    key: ec.EllipticCurvePublicKey,
+    ca: bytes,
+    ca_key: ec.EllipticCurvePrivateKey,
+    now: datetime,
+    *,
+    attestation: bool = False,
 ) -> bytes:
-    """A certificate by the owner's CA (DER) for what `identity` signs, DER."""
+    """A certificate by the owner's CA (DER) for what `identity` signs, DER.
+
+    One for an AK says so (`attestation`): it speaks for evidence of the TPM and for no document.
+    """
     builder = _builder(
         identity.role.value, x509.load_der_x509_certificate(ca).subject, key, ca_key.public_key(), ca=False
     )
+    if attestation:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([_AK_USAGE]), critical=False)
     return _with_identity(builder, identity, now).sign(ca_key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def for_attestation(certificate: x509.Certificate) -> bool:
+    """Whether the certificate is that of an AK (TCG EK Credential Profile, tcg-kp-AIKCertificate).
+
+    Signing key and AK of a platform carry the same role and UUID; without this mark the one, which signs
+    anything, could forge the other's evidence.
+    """
+    try:
+        return _AK_USAGE in certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return False
 
 
 def self_issue(identity: Identity, key: ec.EllipticCurvePrivateKey, now: datetime) -> bytes:
@@ -172,7 +208,8 @@ def _check_companion(der: bytes, identity: Identity, owner: Owner) -> None:
         certificate, _ = read_certificate(der)
     except ValueError:
         raise UntrustedSigner(f"cannot read a certificate beside that of '{identity.urn}'") from None
-    if not issued_by_owner(certificate, owner) or identity_of(certificate) != identity:
+    trusted = issued_by_owner(certificate, owner) and for_attestation(certificate)
+    if not trusted or identity_of(certificate) != identity:
         raise UntrustedSigner(f"cannot trust a certificate beside that of '{identity.urn}': not the owner's word on it")
 
 
@@ -190,6 +227,8 @@ def judge_signer(
             raise WrongRole("cannot accept the owner's CA as the signer of this document")
         return Identity(Role.OWNER, None), True
     identity = identity_of(certificate)
+    if for_attestation(certificate):
+        raise WrongRole(f"cannot accept the attestation key of '{identity.urn}' as the signer of a document")
     approved = issued_by_owner(certificate, owner)
     if not approved and not (rule.self_issued and _issued_by(certificate, certificate)):
         raise UntrustedSigner(f"cannot trust '{identity.urn}': the owner's CA did not issue its certificate")

@@ -147,8 +147,9 @@ class OwnerWorld:
     def signer(self) -> SoftwareSigner:
         return SoftwareSigner(self.keys.ca, (self.owner.ca_certificate,))
 
-    def certificate(self, identity: Identity, key: ec.EllipticCurvePrivateKey) -> bytes:
-        return issue(identity, key.public_key(), self.owner.ca_certificate, self.keys.ca, NOW)
+    def certificate(self, identity: Identity, key: ec.EllipticCurvePrivateKey, *, attestation: bool = False) -> bytes:
+        ca = self.owner.ca_certificate
+        return issue(identity, key.public_key(), ca, self.keys.ca, NOW, attestation=attestation)
 
     def signer_of(self, role: Role, label: str) -> SoftwareSigner:
         """A signer that this owner certified, with UUID and key of `label`."""
@@ -249,7 +250,9 @@ class Platform:
     def signer(self) -> SoftwareSigner:
         """The signer of an approved package."""
         key, ak = self.signing_key.private, self.ak.private
-        return SoftwareSigner(key, tuple(self.world.certificate(self.identity, k) for k in (key, ak)))
+        return SoftwareSigner(
+            key, tuple(self.world.certificate(self.identity, k, attestation=k is ak) for k in (key, ak))
+        )
 
     @property
     def self_issued(self) -> SoftwareSigner:
@@ -267,7 +270,9 @@ class Platform:
         tail = Writer().u8(1).u16(SHA256).sized(parent).sized(parent).sized(b"")
         created = bytes(Writer().u32(0).sized(b"").raw(bytes(tail)))
         attestation = certify(ak, key.name, digest(SHA256, created), ATTEST_CREATION)
-        return Certification(attestation, sized(created), self.world.certificate(self.identity, ak.private))
+        return Certification(
+            attestation, sized(created), self.world.certificate(self.identity, ak.private, attestation=True)
+        )
 
     def blob(self, key: SoftwareKey, ref: str, parent: bytes, approvals: tuple[MsaApproval, ...] = ()) -> MigrationBlob:
         """A key's way below `parent`, with the inner key for the owner's token."""

@@ -150,9 +150,11 @@ def test_birth_evidence_of_another_platform_is_refused(desk):
 
 def test_birth_evidence_under_a_foreign_certificate_is_refused(desk):
     good, ak = desk.platform.birth(desk.platform.drsk), desk.platform.ak.private
-    stranger = make_owner("stranger").certificate(desk.platform.identity, ak)
+    stranger = make_owner("stranger").certificate(desk.platform.identity, ak, attestation=True)
     curve = ec.generate_private_key(ec.SECP384R1()).public_key()
-    p384 = issue(desk.platform.identity, curve, desk.world.owner.ca_certificate, desk.world.keys.ca, NOW)
+    p384 = issue(
+        desk.platform.identity, curve, desk.world.owner.ca_certificate, desk.world.keys.ca, NOW, attestation=True
+    )
     for certificate in (stranger, b"garbage", p384, desk.world.owner.ca_certificate):
         with pytest.raises(CertificationInvalid):
             desk.judge(desk.with_key(certification=replace(good, certificate=certificate)))

@@ -112,9 +112,7 @@ def test_sheet_is_small():
 
 # What no control character, surrogate or unassigned code point can be, a label can.
 # libxml2 still counts two Khmer vowels among the control characters.
-LINE = st.text(
-    st.characters(codec="utf-8", exclude_categories=("C",), exclude_characters="\u17b4\u17b5"), max_size=255
-)
+LINE = st.text(st.characters(codec="utf-8", exclude_categories=("C",), exclude_characters="\u17b4\u17b5"), max_size=255)
 ODD = st.text(st.sampled_from(" \"'<>&;&lt;&#x9;]]>\u00a0\u2028\u0301é\U0001f511\ufffd"), max_size=255)
 
 

@@ -1,0 +1,1 @@
+"""`lms-authority`: so far the Migration Selection Authority's station, which approves by file."""

@@ -1,0 +1,146 @@
+"""`enroll msa`: ask the owner's Migration Selection Authority to know this platform, by file (PROTOCOL §6, §8)."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+
+from cryptography import x509
+
+from lms.errors import GrantMismatch, NotProvisioned, UntrustedSigner
+from lms.model.exchange import (
+    AttestedKey,
+    BirthEvidence,
+    EnrolmentGrant,
+    EnrolmentRequest,
+    PlatformEnrolment,
+    RequestBase,
+)
+from lms.model.owner import Owner
+from lms.model.platform import Enrolment, PlatformState, RecoverableKey
+from lms.model.secret import Secret
+from lms.model.trust import Identity, Role
+from lms.service.setting import NO_SECRET, Setting, provisioned
+from lms.service.signing import signer_of
+from lms.wire.anchor import read_owner
+from lms.wire.certificates import SignerRule, identity_of, issued_by_owner, judge_signer
+from lms.wire.content import decrypt
+from lms.wire.enrolment import NONCE_SIZE, enrolment_id
+from lms.wire.exchange_v1 import ENROLMENT_GRANT, ENROLMENT_REQUEST, read_bundle
+from lms.wire.signature import sign
+from lms.wire.tpm.public import ec_public_key, name_of, read_public
+from lms.wire.trust_list import newer, read_trust_list
+
+_AK = 0  # `Tpm.activate`: the attestation key, not a persistent one
+_GRANTERS = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
+
+
+def request_enrolment(setting: Setting) -> tuple[bytes, bytes]:
+    """A signed EnrolmentRequest and its RequestID. The same request is made until a grant answers it.
+
+    Raises NotProvisioned.
+    """
+    state = provisioned(setting)
+    if state.request_nonce is None:
+        state = replace(state, request_nonce=secrets.token_bytes(NONCE_SIZE))
+        setting.store.save(state)
+    assert state.request_nonce is not None
+    tpm, signing_key, drsk = setting.tpm, state.require_signing_key(), state.require_drsk()
+    ek = next((k for k in tpm.endorsement_keys() if name_of(k.public) == state.ek_name), None)
+    srk = tpm.read_public(state.srk_handle)
+    if ek is None or srk is None:
+        raise NotProvisioned("cannot ask for enrolment: the TPM is not the one that was provisioned")
+    request_id = _request_id(state)
+    base = RequestBase(
+        request_id=request_id,
+        nonce=state.request_nonce,
+        ek=ek.public,
+        ek_certificates=() if ek.certificate is None else (ek.certificate,),
+        trust_list_number=_trust_list_number(state, read_owner(state.owner_document)),
+    )
+    ak = tpm.attestation_key()
+    # Evidence by an AK of an earlier board is of no use to whoever knows this board's AK only.
+    born = drsk.birth if drsk.birth is not None and drsk.birth.ak == ak else None
+    platform = PlatformEnrolment(
+        platform_id=state.platform_id,
+        ak=ak,
+        srk=AttestedKey(srk, tpm.certify(state.srk_handle, None, NO_SECRET)),
+        signing_key=AttestedKey(
+            signing_key.key.public, tpm.certify(state.srk_handle, signing_key.key, signing_key.auth)
+        ),
+        drsk=BirthEvidence(
+            drsk.key.public,
+            None if born is None else born.creation_data,
+            None if born is None else born.attestation,
+            None,
+        ),
+    )
+    document = ENROLMENT_REQUEST.write(EnrolmentRequest(base, platform, None))
+    return sign(document, signer_of(tpm, state)), request_id
+
+
+def _request_id(state: PlatformState) -> bytes:
+    signing_key = ec_public_key(read_public(state.require_signing_key().key.public))
+    nonce = state.request_nonce or b""
+    return enrolment_id(state.platform_id, nonce, state.ek_name, state.srk_name, state.ak_name, signing_key)
+
+
+def _trust_list_number(state: PlatformState, owner: Owner) -> int:
+    return 0 if state.enrolment is None else read_trust_list(state.enrolment.trust_list, owner).number
+
+
+def accept_grant(setting: Setting, document: bytes, endorsement_auth: Secret) -> PlatformState:
+    """Take the certificates, trust list and sheet of a grant that answers our request.
+
+    Raises GrantMismatch, the errors of `judge_signer` and of the TPM, UntrustedSigner, TrustListConflict.
+    """
+    state = provisioned(setting)
+    owner = read_owner(state.owner_document)
+    grant, signed = ENROLMENT_GRANT.read(document)
+    assert isinstance(grant, EnrolmentGrant)
+    offered = read_trust_list(grant.trust_list, owner)
+    judge_signer(signed, _GRANTERS, owner, offered, setting.now())
+    if state.request_nonce is None or grant.request_id != _request_id(state) or grant.sheet is None:
+        raise GrantMismatch("cannot take the grant: it does not answer this machine's request")
+    key = setting.tpm.activate(state.ek_name, _AK, grant.certificates.credential, endorsement_auth)
+    certificates = read_bundle(decrypt(key, grant.certificates.ciphertext)).certificates
+    signing_key = state.require_signing_key()
+    known = None if state.enrolment is None else state.enrolment.trust_list
+    ak = setting.tpm.attestation_key()
+    ak_certificate = _certificate_for(ak, certificates, state, owner)
+    state = replace(
+        state,
+        signing_key=replace(
+            signing_key, certificate=_certificate_for(signing_key.key.public, certificates, state, owner)
+        ),
+        drsk=_with_evidence(state.require_drsk(), ak, ak_certificate),
+        enrolment=Enrolment(
+            ak_certificate,
+            newer(known, grant.trust_list, owner),
+            grant.sheet,
+        ),
+        request_nonce=None,
+        time_floor=max(state.time_floor, offered.issued),
+    )
+    setting.store.save(state)
+    return state
+
+
+def _with_evidence(drsk: RecoverableKey, ak: bytes, certificate: bytes) -> RecoverableKey:
+    """Birth evidence by this AK can now be checked by others: its certificate goes with it from here on."""
+    if drsk.birth is None or drsk.birth.ak != ak:
+        return drsk
+    return replace(drsk, birth=replace(drsk.birth, certificate=certificate))
+
+
+def _certificate_for(public: bytes, certificates: tuple[bytes, ...], state: PlatformState, owner: Owner) -> bytes:
+    key = ec_public_key(read_public(public))
+    for certificate in certificates:
+        parsed = x509.load_der_x509_certificate(certificate)
+        if (
+            parsed.public_key() == key
+            and issued_by_owner(parsed, owner)
+            and identity_of(parsed) == Identity(Role.PLATFORM, state.platform_id)
+        ):
+            return certificate
+    raise UntrustedSigner("cannot take the grant: it holds no certificate of this owner for our key")

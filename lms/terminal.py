@@ -1,0 +1,83 @@
+"""How our programs talk to a person: answers on stdout, everything else on stderr, secrets never as arguments."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import secrets
+import sys
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from lms.errors import BadRequest, LmsError
+from lms.files import read_file
+
+_MAX_SECRET: Final = 4096
+_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
+_GROUPS: Final = 5
+_GROUP: Final = 4
+
+
+def show(answer: dict[str, Any], as_json: bool, out: TextIO | None = None) -> None:
+    """An answer, as one JSON object or as lines for people; absent values are left out of the lines."""
+    if as_json:
+        print(json.dumps(answer, indent=2), file=out)
+        return
+    for key, value in answer.items():
+        if value is None or value == []:
+            continue
+        if isinstance(value, list):
+            for item in value:
+                print(f"{key + ':':16}{_words(item)}", file=out)
+        else:
+            print(f"{key + ':':16}{_words(value)}", file=out)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return " ".join(str(v) for v in value.values() if v is not None)
+    return str(value)
+
+
+def say(program: str, text: str) -> None:
+    """A remark to the person at the terminal."""
+    print(f"{program}: {text}", file=sys.stderr)
+
+
+def complain(program: str, error: LmsError, as_json: bool) -> int:
+    """Show an error and return its exit code."""
+    if as_json:
+        print(json.dumps({"error": type(error).__name__, "message": str(error), "hint": error.hint}))
+    say(program, str(error))
+    say(program, f"hint: {error.hint}")
+    return error.exit_code
+
+
+def generated_password() -> str:
+    """A password of 100 bits in groups that can be read aloud."""
+    return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(_GROUP)) for _ in range(_GROUPS))
+
+
+def read_secret(source: str | None, prompt: str, *, confirm: bool = False) -> bytes:
+    """A secret from a file, from standard input ("-"), or asked for; one final newline is not part of it.
+
+    Raises BadRequest where nobody can be asked.
+    """
+    if source == "-":
+        return _stripped(sys.stdin.buffer.read(_MAX_SECRET + 1))
+    if source is not None:
+        return _stripped(read_file(Path(source), _MAX_SECRET))
+    if not sys.stdin.isatty():
+        raise BadRequest(f"cannot ask for the {prompt}: this is no terminal, give it by a file")
+    secret = getpass.getpass(f"{prompt}: ")
+    if confirm and getpass.getpass(f"{prompt}, again: ") != secret:
+        raise BadRequest(f"cannot use the {prompt}: it was typed differently the second time")
+    return secret.encode("utf-8")
+
+
+def _stripped(content: bytes) -> bytes:
+    if len(content) > _MAX_SECRET:
+        raise BadRequest(f"cannot use a secret of more than {_MAX_SECRET} bytes")
+    return content.removesuffix(b"\n").removesuffix(b"\r")
