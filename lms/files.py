@@ -43,29 +43,31 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def _write_beside(path: Path, content: bytes, mode: int) -> Path:
+    """A durable file with this content beside `path`, to be renamed or linked to it."""
+    temporary = path.with_name(f".{path.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    return temporary
+
+
 def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace a file: after a crash it holds the old bytes or the new ones. Raises FileProblem."""
     with _named("write", path):
-        temporary = path.with_name(f".{path.name}.new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-        try:
-            os.fchmod(descriptor, mode)
-            with os.fdopen(descriptor, "wb", closefd=False) as file:
-                file.write(content)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.replace(path)
+        _write_beside(path, content, mode).replace(path)
         sync_directory(path.parent)
 
 
 def create_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Write a file that must not exist yet: nothing that is there is ever replaced. Raises FileProblem."""
     with _named("create", path):
-        temporary = path.with_name(f".{path.name}.new")
-        write_file(temporary, content, mode)
+        temporary = _write_beside(path, content, mode)
         try:
-            os.link(temporary, path)
+            path.hardlink_to(temporary)
         finally:
             temporary.unlink()
         sync_directory(path.parent)

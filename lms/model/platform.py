@@ -84,9 +84,10 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class PlatformState:
-    """One platform. `time_floor` is the latest time seen; `sequence` that of the newest package, 0 before it.
+    """One platform. `time_floor` is the latest time seen.
 
-    `request_nonce` is that of the enrolment request on its way.
+    `sequence` is the last number spent on a package, `archived` that of the newest package which every place
+    keeps (`package_id`); 0 before the first. `request_nonce` is that of the enrolment request on its way.
     """
 
     platform_id: UUID
@@ -102,6 +103,7 @@ class PlatformState:
     drsk: RecoverableKey | None = None
     destinations: tuple[EnrolledDestination, ...] = ()
     sequence: int = 0
+    archived: int = 0
     package_id: UUID | None = None
     enrolment: Enrolment | None = None
     request_nonce: bytes | None = None

@@ -63,7 +63,7 @@ def archive(setting: Setting) -> PlatformState:
     setting.store.save_package(document)
     for place in setting.archives:
         place.keep(state.platform_id, state.sequence, package_id, document)
-    state = replace(state, package_id=package_id)
+    state = replace(state, archived=state.sequence, package_id=package_id)
     setting.store.save(state)
     return state
 

@@ -75,13 +75,17 @@ def provision(setting: Setting, order: Provisioning, owner_auth: Secret) -> tupl
         check_clock(setting, state)
         if not _same(state, order, policy) or read_owner(state.owner_document).fingerprint != owner.fingerprint:
             raise AlreadyProvisioned("cannot provision again with another owner, policy, algorithm or handle")
-    if state is None and setting.tpm.read_public(order.drsk_handle) is not None:
+        # Before anything is done to a TPM that may be somebody else's.
+        if state.ek_name not in {name_of(ek.public) for ek in setting.tpm.endorsement_keys()}:
+            raise CloneOrReplacement(f"cannot provision platform {state.platform_id}: it had another TPM")
+    was_there = setting.tpm.read_public(order.drsk_handle) is not None
+    if state is None and was_there:
         raise HandleOccupied(f"cannot provision: a key lives at {order.drsk_handle:#x} already")
     prepared = prepare_tpm(setting, order.algorithm, order.srk_handle, owner_auth, unverified_tpm=order.unverified_tpm)
     state = _ensure_platform(setting, state, order, owner, prepared)
     state = _ensure_signing_key(setting, state)
     state = _ensure_drsk(setting, state, policy, prepared, owner_auth)
-    return state, state != before
+    return state, state != before or not was_there
 
 
 def _ensure_platform(

@@ -128,7 +128,7 @@ def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) 
         now=setting.now(),
         platform_id=content.header.source.platform_id if state is None else state.platform_id,
         parent=order.owner.recovery_key_name,
-        highest_sequence=None if state is None else state.sequence,
+        highest_sequence=None if state is None else state.archived,
         accepted_stale=order.accepted_stale,
         known_drsks=_known(content, order, state),
     )
@@ -185,7 +185,7 @@ def _restore(
             signing_key=signing_key.key.public,
             now=setting.now(),
             confirmed=frozenset() if verified.approved else frozenset({key.key_id}),
-            highest_sequence=None if state is None else state.sequence,
+            highest_sequence=None if state is None else state.archived,
             accepted_stale=order.accepted_stale,
         )
     )
@@ -208,6 +208,7 @@ def _restore(
         # Blobs whose inner keys were kept on the old chip cannot be proven any more: all are made anew.
         destinations=(),
         sequence=max(package.header.sequence, 0 if state is None else state.sequence),
+        archived=package.header.sequence,
     )
     setting.store.save(restored)
     if order.replace_foreign is not None:
