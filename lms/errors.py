@@ -285,7 +285,7 @@ class NothingEnrolled(LmsError):
 
 class TakeOver(LmsError):
     blame = Blame.STATE
-    hint = "the platform is known with another TPM: a new board, a cleared TPM or a clone; have it restored instead"
+    hint = "find out whether it has a new board or is a clone; `--replacement` approves the new TPM beside the old one"
 
 
 class AlreadyProvisioned(LmsError):

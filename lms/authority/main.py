@@ -63,6 +63,7 @@ def approve(arguments: argparse.Namespace) -> dict[str, object]:
         digits=said,
         ek_roots=_ek_roots(arguments.ek_root),
         vouch=arguments.vouch,
+        replacement=arguments.replacement,
         trust_list=read_file(register, _MAX_FILE) if register.exists() else None,
         now=datetime.now(UTC).replace(microsecond=0),
     )
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--digits", metavar="DIGITS", help="the digits that the machine shows")
     made.add_argument("--ek-root", metavar="FILE", action="append", default=[], help="CA certificates of TPM makers")
     made.add_argument("--vouch", action="store_true", help="answer for a TPM that no maker vouches for")
+    made.add_argument("--replacement", action="store_true", help="the platform has another TPM than before, rightly")
     made.add_argument("--output", metavar="FILE", required=True, help="where the grant goes")
     return parser
 

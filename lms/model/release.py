@@ -28,7 +28,8 @@ class ReleaseRequest:
 class EnrolmentOrder:
     """What an approver wants granted: the request, the digits that its machine shows, and what is known so far.
 
-    `ek_roots` are the TPM makers' CA certificates (DER); with `vouch` the approver answers for the EK instead.
+    `ek_roots` are the TPM makers' CA certificates (DER); with `vouch` the approver answers for the EK instead,
+    with `replacement` for another TPM of a platform that is known.
     """
 
     request: bytes
@@ -37,6 +38,7 @@ class EnrolmentOrder:
     vouch: bool
     trust_list: bytes | None
     now: datetime
+    replacement: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,17 +103,20 @@ def _listed(enrolment: VerifiedEnrolment, known: TrustList | None, owner: Owner,
     before = known or TrustList(0, owner.fingerprint, order.now, (), (), (), ())
     pair = Pair(enrolment.ek_name, enrolment.srk_name)
     found = next((p for p in before.platforms if p.platform_id == enrolment.platform.platform_id), None)
-    if found is not None and pair not in found.pairs:
+    pairs = () if found is None else found.pairs
+    if found is not None and pair not in pairs and not order.replacement:
         raise TakeOver(f"cannot approve: platform {found.platform_id} is known with another TPM")
     drsks = () if found is None else found.drsk_names
     vouched = before.vouched_eks
     if order.vouch and enrolment.ek not in vouched:
         vouched = (*vouched, enrolment.ek)
-    if found is not None and enrolment.drsk_name in drsks and vouched == before.vouched_eks:
+    if pair in pairs and enrolment.drsk_name in drsks and vouched == before.vouched_eks:
         return before
+    if pair not in pairs:
+        pairs = (*pairs, pair)
     if enrolment.drsk_name not in drsks:
         drsks = (*drsks, enrolment.drsk_name)
-    entry = TrustedPlatform(enrolment.platform.platform_id, (pair,) if found is None else found.pairs, drsks)
+    entry = TrustedPlatform(enrolment.platform.platform_id, pairs, drsks)
     others = tuple(p for p in before.platforms if p.platform_id != entry.platform_id)
     if order.now < before.issued:
         raise TrustListConflict("cannot approve: the clock is behind the newest trust list")
