@@ -98,14 +98,15 @@ def accept_grant(setting: Setting, document: bytes, endorsement_auth: Secret) ->
     owner = read_owner(state.owner_document)
     grant, signed = ENROLMENT_GRANT.read(document)
     assert isinstance(grant, EnrolmentGrant)
-    offered = read_trust_list(grant.trust_list, owner)
-    judge_signer(signed, _GRANTERS, owner, offered, setting.now())
+    known = None if state.enrolment is None else state.enrolment.trust_list
+    trust_list = newer(known, grant.trust_list, owner)
+    trusted = read_trust_list(trust_list, owner)
+    judge_signer(signed, _GRANTERS, owner, trusted, setting.now())
     if state.request_nonce is None or grant.request_id != _request_id(state) or grant.sheet is None:
         raise GrantMismatch("cannot take the grant: it does not answer this machine's request")
     key = setting.tpm.activate(state.ek_name, _AK, grant.certificates.credential, endorsement_auth)
     certificates = read_bundle(decrypt(key, grant.certificates.ciphertext)).certificates
     signing_key = state.require_signing_key()
-    known = None if state.enrolment is None else state.enrolment.trust_list
     ak = setting.tpm.attestation_key()
     ak_certificate = _certificate_for(ak, certificates, state, owner)
     state = replace(
@@ -116,11 +117,11 @@ def accept_grant(setting: Setting, document: bytes, endorsement_auth: Secret) ->
         drsk=_with_evidence(state.require_drsk(), ak, ak_certificate),
         enrolment=Enrolment(
             ak_certificate,
-            newer(known, grant.trust_list, owner),
+            trust_list,
             grant.sheet,
         ),
         request_nonce=None,
-        time_floor=max(state.time_floor, offered.issued),
+        time_floor=max(state.time_floor, trusted.issued),
     )
     setting.store.save(state)
     return state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from lms.errors import UntrustedSigner, WrongRole
+from lms.errors import CertificationInvalid, UntrustedSigner, WrongRole
 from lms.model.keys import Name, digits, same_digits
 from lms.model.secret import Secret
 from lms.model.trust import Identity, Role
@@ -20,7 +21,7 @@ from lms.wire.certificates import SignerRule, TpmBackedKey, identity_of, issued_
 from lms.wire.exchange_v1 import TRUST_LIST
 from lms.wire.signature import sign
 from lms.wire.tpm.signature import sign_digest
-from tests.support.documents import NOW, make_owner, make_platform, private_key, uuid
+from tests.support.documents import NOW, SoftwareSigner, make_owner, make_platform, private_key, uuid
 from tests.support.exchange import trust_list
 
 WORLD, STRANGER = make_owner(), make_owner("stranger")
@@ -99,6 +100,27 @@ def test_certificate_without_basic_constraints_is_nobodys():
 
 def test_ca_is_no_end_entity():
     assert not issued_by_owner(x509.load_der_x509_certificate(WORLD.owner.ca_certificate), WORLD.owner)
+
+
+def test_signing_key_cannot_pose_as_the_attestation_key(desk):
+    """Same role, same UUID, same CA: the mark of an AK's certificate alone tells them apart."""
+    (key,) = desk.package.migrating_keys
+    signing, attesting = desk.platform.signer.certificates
+    assert desk.judge(desk.with_key(certification=replace(key.certification, certificate=attesting))).approved
+    with pytest.raises(CertificationInvalid, match="not this platform's"):
+        desk.judge(desk.with_key(certification=replace(key.certification, certificate=signing)))
+    ak = desk.platform.ak.private
+    unmarked = desk.world.certificate(desk.platform.identity, ak)
+    with pytest.raises(CertificationInvalid, match="not this platform's"):
+        desk.judge(desk.with_key(certification=replace(key.certification, certificate=unmarked)))
+
+
+def test_attestation_key_signs_no_package(desk):
+    ak = desk.platform.ak.private
+    marked, unmarked = (desk.world.certificate(desk.platform.identity, ak, attestation=mark) for mark in (True, False))
+    with pytest.raises(WrongRole, match="attestation key"):
+        desk.judge(signer=SoftwareSigner(ak, (marked,)))
+    assert desk.judge(signer=SoftwareSigner(ak, (unmarked,))).approved
 
 
 @pytest.fixture

@@ -1,0 +1,103 @@
+"""`lms-authority approve`: a request by file, its grant by file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lms.wire.trust_list import read_trust_list
+from tests.support.platform import OWNER_AUTH, Said, lmsctl
+
+
+def authority(*arguments: object) -> Said:
+    """Run `lms-authority` where nobody can be asked."""
+    command = [sys.executable, "-m", "lms.authority.main", "--json", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.fixture
+def desk(tmp_path, token):
+    """Paths at the approver's station; the token is there, the rest comes to be."""
+    (tmp_path / "token").write_bytes(token.document)
+    (tmp_path / "password").write_bytes(token.password + b"\n")
+    return {name: tmp_path / name for name in ("token", "password", "request", "trust", "grant")}
+
+
+@pytest.fixture
+def asked(provisioned, desk):
+    """A machine that wrote its request: its configuration, and the digits that it shows."""
+    config = provisioned.write_config()
+    provisioned.let_go()
+    said = lmsctl("enroll", "msa", "--request-to", desk["request"], config=config)
+    assert (said.exit_code, said.stderr) == (0, "")
+    assert set(said.json) == {"request"}
+    return config, said.json["request"]
+
+
+def approve(desk, *more: object) -> Said:
+    return authority(
+        "approve", desk["request"], "--token", desk["token"], "--token-password", desk["password"],
+        "--trust-list", desk["trust"], "--vouch", "--output", desk["grant"], *more,
+    )  # fmt: skip
+
+
+def assert_refused(said, exit_code, error) -> None:
+    assert (said.exit_code, said.json["error"]) == (exit_code, error)
+    assert said.stderr == f"lms-authority: {said.json['message']}\nlms-authority: hint: {said.json['hint']}\n"
+
+
+def test_a_machine_is_enrolled_by_two_files(asked, desk, token, tmp_path):
+    config, shown = asked
+    assert lmsctl("status", config=config).json["approved"] is False
+    done = approve(desk, "--digits", shown)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.json["request"] == shown
+    assert done.json["birth-evidence"] is True
+    assert read_trust_list(desk["trust"].read_bytes(), token.owner).number == 1
+    taken = lmsctl("enroll", "msa", "--grant", desk["grant"], config=config)
+    assert (taken.exit_code, taken.stderr) == (0, "")
+    status = lmsctl("status", config=config).json
+    assert (status["approved"], status["platform"]) == (True, done.json["platform"])
+    (tmp_path / "auth").write_bytes(OWNER_AUTH.reveal())
+    assert lmsctl("enroll", "token", "--owner-auth", tmp_path / "auth", config=config).exit_code == 0
+    assert lmsctl("archive", config=config).json["approved"] is True
+
+
+def test_nothing_is_approved_without_the_digits(asked, desk):
+    said = approve(desk)
+    assert_refused(said, 2, "BadRequest")
+    assert "--digits" in said.json["message"]
+    assert_refused(approve(desk, "--digits", "AAAA-AAAA-AAAA-AAAA"), 6, "DigitsDiffer")
+    assert not desk["grant"].exists()
+    assert not desk["trust"].exists()
+    assert approve(desk, "--digits", asked[1].lower().replace("-", "")).exit_code == 0
+
+
+def test_a_grant_is_never_written_over(asked, desk):
+    desk["grant"].write_bytes(b"kept")
+    assert_refused(approve(desk, "--digits", asked[1]), 2, "BadRequest")
+    assert desk["grant"].read_bytes() == b"kept"
+    assert not desk["trust"].exists()
+    desk["grant"].unlink()
+    assert approve(desk, "--digits", asked[1]).exit_code == 0
+    assert json.loads(approve(desk, "--digits", asked[1]).stdout)["error"] == "BadRequest"
+
+
+def test_a_request_is_never_written_over(asked, desk):
+    config, _ = asked
+    before = desk["request"].read_bytes()
+    assert lmsctl("enroll", "msa", "--request-to", desk["request"], config=config).exit_code == 2
+    assert desk["request"].read_bytes() == before
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_the_machine_wants_either_a_place_or_a_grant(asked, desk, both):
+    config, _ = asked
+    words = ("--request-to", desk["request"], "--grant", desk["request"]) if both else ()
+    said = lmsctl("enroll", "msa", *words, config=config)
+    assert (said.exit_code, said.json["error"]) == (2, "BadRequest")
+    assert "--request-to" in said.json["message"]
