@@ -250,7 +250,8 @@ def test_a_known_platform_on_another_chip_is_a_take_over(machine, pretender):
     known = granted(machine).trust_list
     with pytest.raises(TakeOver):
         granted(pretender, trust_list=known)
-    assert granted(pretender).trust_list
+    both = granted(pretender, trust_list=known, replacement=True).trust_list
+    assert len(read_trust_list(both, WORLD.owner).platforms[0].pairs) == 2
     assert granted(machine, trust_list=known).trust_list == known
 
 
