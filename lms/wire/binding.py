@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 from uuid import UUID
 from xml.sax.saxutils import escape
@@ -148,67 +148,58 @@ YES_NO: Final = Text(lambda text: text == "yes", lambda value: "yes" if value el
 # Reading
 
 
-@dataclass(frozen=True, slots=True)
 class _Plan:
-    """An element's table, sorted for reading: attributes, children by Clark name, and what absence means."""
+    """An element's table, sorted for reading: who reads which tag into which attribute, and what absence means."""
 
-    attributes: tuple[tuple[str, Field], ...]
-    own_text: Field | None
-    children: Mapping[str, Field]
-    absent: Mapping[str, Any]
-    many: tuple[str, ...]
+    def __init__(self, element: Element) -> None:
+        inside = [f for f in element.fields if not f.tag.startswith("@") and f.tag != "."]
+        self.attributes = tuple((f.tag[1:], f.name, _reader(f)) for f in element.fields if f.tag.startswith("@"))
+        self.own_text = tuple((f.name, _reader(f)) for f in element.fields if f.tag == ".")
+        self.children = {
+            _clark(element, f): (f.name, isinstance(f.form, Element), _reader(f), f.many is Many.ANY) for f in inside
+        }
+        self.absent = dict.fromkeys((f.name for f in inside if f.many is not Many.ANY), None)
+        self.many = tuple(f.name for f in inside if f.many is Many.ANY)
 
 
-@cache
-def _plan(element: Element) -> _Plan:
-    inside = [f for f in element.fields if not f.tag.startswith("@") and f.tag != "."]
-    return _Plan(
-        attributes=tuple((f.tag[1:], f) for f in element.fields if f.tag.startswith("@")),
-        own_text=next((f for f in element.fields if f.tag == "."), None),
-        children={_clark(element, f): f for f in inside},
-        absent=dict.fromkeys((f.name for f in inside if f.many is not Many.ANY), None),
-        many=tuple(f.name for f in inside if f.many is Many.ANY),
-    )
+def _reader(f: Field) -> Callable[[Any], Any]:
+    form = f.form
+    return partial(read, element=form) if isinstance(form, Element) else form.read
+
+
+_plan = cache(_Plan)
 
 
 def read(node: etree._Element, element: Element) -> Any:
     """The value of a schema-valid element; SchemaViolation where the schema cannot say it (strict forms)."""
     plan = _plan(element)
     values: dict[str, Any] = dict(plan.absent)
-    lists: dict[str, list[Any]] = {name: [] for name in plan.many}
-    for tag, f in plan.attributes:
-        text = node.get(tag)
-        values[f.name] = None if text is None else _read_text(f, text)
-    if plan.own_text is not None:
-        values[plan.own_text.name] = _read_text(plan.own_text, node.text or "")
-    for child in node:
-        found = plan.children.get(child.tag)
-        if found is None:
-            continue
-        form = found.form
-        value = read(child, form) if isinstance(form, Element) else _read_text(found, child.text or "")
-        if found.many is Many.ANY:
-            lists[found.name].append(value)
-        else:
-            values[found.name] = value
-    for name, items in lists.items():
-        values[name] = tuple(items)
+    for name in plan.many:
+        values[name] = []
+    tag: Any = element
     try:
+        for tag, name, reads in plan.attributes:
+            text = node.get(tag)
+            values[name] = None if text is None else reads(text)
+        for name, reads in plan.own_text:
+            values[name] = reads(node.text or "")
+        for child in node:
+            tag = child.tag
+            if tag in plan.children:
+                name, inside, reads, several = plan.children[tag]
+                value = reads(child if inside else child.text or "")
+                if several:
+                    values[name].append(value)
+                else:
+                    values[name] = value
+        for name in plan.many:
+            values[name] = tuple(values[name])
         for name, make in element.parts.items():
             part = {key[len(name) + 1 :]: values.pop(key) for key in tuple(values) if key.startswith(f"{name}.")}
             values[name] = None if all(v is None for v in part.values()) else make(**part)
         return element.make(**values)
     except (ValueError, TypeError) as error:
-        raise SchemaViolation(str(error)) from None
-
-
-def _read_text(found: Field, text: str) -> Any:
-    form = found.form
-    assert isinstance(form, Text)
-    try:
-        return form.read(text)
-    except (ValueError, binascii.Error) as error:
-        raise SchemaViolation(f"cannot read '{found.tag}': {error}") from None
+        raise SchemaViolation(f"cannot read '{etree.QName(node).localname}', at '{tag}': {error}") from None
 
 
 def _clark(element: Element, f: Field) -> str:

@@ -85,7 +85,7 @@ def _checked_key(element: str, attested: AttestedKey, ak: bytes, attributes: Att
         raise BadAttributes(f"cannot accept the request: {element} does not have the attributes of its role")
     try:
         check_certify(attested.certify, ak, name)
-    except CertificationInvalid as error:
+    except LmsError as error:
         raise CertificationInvalid(f"cannot accept the request: {element}: {error}") from None
     return name
 
