@@ -19,7 +19,7 @@ from lms.model.exchange import (
 from lms.model.owner import Owner
 from lms.model.platform import Enrolment, PlatformState, RecoverableKey
 from lms.model.secret import Secret
-from lms.model.trust import Identity, Role
+from lms.model.trust import Identity, Role, TrustList
 from lms.service.setting import NO_SECRET, Setting, provisioned
 from lms.service.signing import signer_of
 from lms.wire.anchor import read_owner
@@ -28,6 +28,7 @@ from lms.wire.content import decrypt
 from lms.wire.enrolment import NONCE_SIZE, enrolment_id
 from lms.wire.exchange_v1 import ENROLMENT_GRANT, ENROLMENT_REQUEST, read_bundle
 from lms.wire.signature import sign
+from lms.wire.token_v1 import read_sheet
 from lms.wire.tpm.public import ec_public_key, name_of, read_public
 from lms.wire.trust_list import newer, read_trust_list
 
@@ -104,6 +105,7 @@ def accept_grant(setting: Setting, document: bytes, endorsement_auth: Secret) ->
     judge_signer(signed, _GRANTERS, owner, trusted, setting.now())
     if state.request_nonce is None or grant.request_id != _request_id(state) or grant.sheet is None:
         raise GrantMismatch("cannot take the grant: it does not answer this machine's request")
+    _check_sheet(grant.sheet, state, owner, trusted)
     key = setting.tpm.activate(state.ek_name, _AK, grant.certificates.credential, endorsement_auth)
     certificates = read_bundle(decrypt(key, grant.certificates.ciphertext)).certificates
     signing_key = state.require_signing_key()
@@ -121,10 +123,19 @@ def accept_grant(setting: Setting, document: bytes, endorsement_auth: Secret) ->
             grant.sheet,
         ),
         request_nonce=None,
-        time_floor=max(state.time_floor, trusted.issued),
+        time_floor=setting.now(),
     )
     setting.store.save(state)
     return state
+
+
+def _check_sheet(document: bytes, state: PlatformState, owner: Owner, trusted: TrustList) -> None:
+    sheet, signed = read_sheet(document)
+    judge_signer(signed, _GRANTERS, owner, trusted, trusted.issued)
+    drsk = state.require_drsk()
+    expected = (state.platform_id, owner.document, drsk.policy, drsk.key.public)
+    if (sheet.platform_id, sheet.owner_document, sheet.policy, sheet.drsk) != expected:
+        raise GrantMismatch("cannot take the grant: its recovery sheet is another platform's")
 
 
 def _with_evidence(drsk: RecoverableKey, ak: bytes, certificate: bytes) -> RecoverableKey:

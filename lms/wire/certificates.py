@@ -226,12 +226,12 @@ def judge_signer(
         if Role.OWNER not in rule.roles:
             raise WrongRole("cannot accept the owner's CA as the signer of this document")
         return Identity(Role.OWNER, None), True
+    approved = issued_by_owner(certificate, owner)
+    if not approved and not (rule.self_issued and _issued_by(certificate, certificate)):
+        raise UntrustedSigner("cannot trust the signer: the owner's CA did not issue its certificate")
     identity = identity_of(certificate)
     if for_attestation(certificate):
         raise WrongRole(f"cannot accept the attestation key of '{identity.urn}' as the signer of a document")
-    approved = issued_by_owner(certificate, owner)
-    if not approved and not (rule.self_issued and _issued_by(certificate, certificate)):
-        raise UntrustedSigner(f"cannot trust '{identity.urn}': the owner's CA did not issue its certificate")
     if identity.role not in rule.roles:
         raise WrongRole(f"cannot accept a signature by '{identity.urn}' on this document")
     if rule.identity is not None and identity != rule.identity:

@@ -131,7 +131,7 @@ def test_self_issued_certificate_of_another_platform_or_ca_is_refused(desk):
     with pytest.raises(WrongRole):
         desk.judge(signer=make_platform("other").self_issued, known_drsks=known)
     ca = make_owner("stranger").signer
-    with pytest.raises(WrongRole):  # a CA certificate names no role
+    with pytest.raises(UntrustedSigner):
         desk.judge(signer=ca, known_drsks=known)
 
 
