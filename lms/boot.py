@@ -22,7 +22,7 @@ from uuid import UUID, uuid4
 from lms.adapters.opener import OpenerProcess
 from lms.assembly import assembled
 from lms.config import Configuration, load_configuration
-from lms.errors import BadRequest, LmsError, NotProvisioned
+from lms.errors import BadRequest, LmsError
 from lms.model.keys import Name, digits
 from lms.model.platform import PlatformState
 from lms.model.secret import Secret
@@ -132,7 +132,7 @@ def _restore(call: Call, setting: Setting) -> Answer:
     _, owner = read_owned_token(token)
     package = call.document(PACKAGE) if call.options.get("package-given") else setting.store.load_package()
     if package is None:
-        raise NotProvisioned("cannot restore: no package is at hand, name one with --package")
+        raise BadRequest("cannot restore: no package is at hand, name one with --package")
     foreign = call.options.get("replace-foreign")
     try:
         replace_foreign = None if foreign is None else Name.from_text(foreign)

@@ -253,7 +253,7 @@ class OwnerMismatch(DocumentError):
 # State
 
 
-class UnapprovedPackage(LmsError):
+class UnconfirmedPackage(LmsError):
     blame = Blame.STATE
     hint = "compare platform, date and key with the recovery sheet, then say `--confirm-key` with these digits"
 

@@ -71,7 +71,10 @@ def read_secret(source: str | None, prompt: str, *, confirm: bool = False) -> by
         return _stripped(read_file(Path(source), _MAX_SECRET))
     if not sys.stdin.isatty():
         raise BadRequest(f"cannot ask for the {prompt}: this is no terminal, give it by a file")
-    secret = getpass.getpass(f"{prompt}: ")
+    try:
+        secret = getpass.getpass(f"{prompt}: ")
+    except EOFError:
+        raise BadRequest(f"cannot go on without the {prompt}: nothing was typed") from None
     if confirm and getpass.getpass(f"{prompt}, again: ") != secret:
         raise BadRequest(f"cannot use the {prompt}: it was typed differently the second time")
     return secret.encode("utf-8")

@@ -20,7 +20,7 @@ from lms.files import create_file, read_file, write_file
 from lms.model.keys import digits
 from lms.model.release import EnrolmentAnswer, EnrolmentOrder
 from lms.process import run_program
-from lms.terminal import complain, read_secret, show
+from lms.terminal import complain, read_secret, say, show
 from lms.wire.document import MIB
 from lms.wire.enrolment import read_platform_enrolment
 from lms.wire.record import read_record, write_record
@@ -50,6 +50,8 @@ def approve(arguments: argparse.Namespace) -> dict[str, object]:
         "key": enrolment.drsk_name.digits,
         "birth-evidence": enrolment.born,
     }
+    if arguments.new_trust_list and register.exists():
+        raise BadRequest(f"cannot begin a new trust list in '{register}': it exists")
     if Path(arguments.output).exists():
         raise BadRequest(f"cannot write '{arguments.output}': it exists")
     said = arguments.digits
@@ -64,7 +66,7 @@ def approve(arguments: argparse.Namespace) -> dict[str, object]:
         ek_roots=_ek_roots(arguments.ek_root),
         vouch=arguments.vouch,
         replacement=arguments.replacement,
-        trust_list=read_file(register, _MAX_FILE) if register.exists() else None,
+        trust_list=None if arguments.new_trust_list else read_file(register, _MAX_FILE),
         now=datetime.now(UTC).replace(microsecond=0),
     )
     inputs = {
@@ -87,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("request", metavar="FILE", help="the request")
     made.add_argument("--token", metavar="FILE", required=True, help="the owner's Emergency Recovery Token")
     made.add_argument("--token-password", metavar="FILE", help="its password; - is standard input")
-    made.add_argument("--trust-list", metavar="FILE", required=True, help="the newest trust list; made where absent")
+    made.add_argument("--trust-list", metavar="FILE", required=True, help="the newest trust list, replaced by the next")
+    made.add_argument("--new-trust-list", action="store_true", help="begin the owner's first trust list")
     made.add_argument("--digits", metavar="DIGITS", help="the digits that the machine shows")
     made.add_argument("--ek-root", metavar="FILE", action="append", default=[], help="CA certificates of TPM makers")
     made.add_argument("--vouch", action="store_true", help="answer for a TPM that no maker vouches for")
@@ -103,6 +106,9 @@ def main() -> int:
         show(approve(arguments), arguments.json)
     except LmsError as error:
         return complain("lms-authority", error, arguments.json)
+    except (KeyboardInterrupt, EOFError):
+        say("lms-authority", "interrupted; nothing was approved")
+        return 130
     return 0
 
 

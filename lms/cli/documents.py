@@ -43,7 +43,7 @@ def token_create(arguments: argparse.Namespace) -> Answer:
         say("lmsctl", f"the token's password, shown this once: {text}")
         password = text.encode("ascii")
     else:
-        password = read_secret(arguments.token_password, "token password")
+        password = read_secret(arguments.token_password, "token password", confirm=True)
     if not password:
         raise BadRequest("cannot create a token without a password")
     now = datetime.now(UTC).replace(microsecond=0).isoformat().encode("ascii")

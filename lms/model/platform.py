@@ -75,10 +75,9 @@ class EnrolledDestination:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What the MSA granted: a certificate (DER) for the AK, the trust list and the recovery sheet."""
+    """What the MSA granted to this chip: a certificate (DER) for the AK, and the recovery sheet."""
 
     ak_certificate: bytes
-    trust_list: bytes
     sheet: bytes
 
 
@@ -105,6 +104,7 @@ class PlatformState:
     sequence: int = 0
     archived: int = 0
     package_id: UUID | None = None
+    trust_list: bytes | None = None
     enrolment: Enrolment | None = None
     request_nonce: bytes | None = None
 

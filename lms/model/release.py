@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from lms.model.keys import Name
 from lms.model.tpm import Credential, OuterWrap
@@ -11,14 +12,19 @@ from lms.model.tpm import Credential, OuterWrap
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRequest:
-    """`ek`, `srk` and `signing_key` are TPM2B_PUBLIC of the new TPM; `confirmed` the DRSK Names that an
-    unapproved package is taken for; `now` the platform's time."""
+    """`ek`, `srk` and `signing_key` are TPM2B_PUBLIC of the new TPM.
+
+    `platform_id` and `trust_list` are what the platform knows, `confirmed` the DRSK Names that an unapproved
+    package is taken for, `now` the platform's time.
+    """
 
     package: bytes
+    platform_id: UUID
     ek: bytes
     srk: bytes
     signing_key: bytes
     now: datetime
+    trust_list: bytes | None
     confirmed: frozenset[Name]
     highest_sequence: int | None
     accepted_stale: int | None

@@ -87,7 +87,7 @@ def _request_id(state: PlatformState) -> bytes:
 
 
 def _trust_list_number(state: PlatformState, owner: Owner) -> int:
-    return 0 if state.enrolment is None else read_trust_list(state.enrolment.trust_list, owner).number
+    return 0 if state.trust_list is None else read_trust_list(state.trust_list, owner).number
 
 
 def accept_grant(setting: Setting, document: bytes, endorsement_auth: Secret) -> PlatformState:
@@ -99,8 +99,7 @@ def accept_grant(setting: Setting, document: bytes, endorsement_auth: Secret) ->
     owner = read_owner(state.owner_document)
     grant, signed = ENROLMENT_GRANT.read(document)
     assert isinstance(grant, EnrolmentGrant)
-    known = None if state.enrolment is None else state.enrolment.trust_list
-    trust_list = newer(known, grant.trust_list, owner)
+    trust_list = newer(state.trust_list, grant.trust_list, owner)
     trusted = read_trust_list(trust_list, owner)
     judge_signer(signed, _GRANTERS, owner, trusted, setting.now())
     if state.request_nonce is None or grant.request_id != _request_id(state) or grant.sheet is None:
@@ -117,11 +116,8 @@ def accept_grant(setting: Setting, document: bytes, endorsement_auth: Secret) ->
             signing_key, certificate=_certificate_for(signing_key.key.public, certificates, state, owner)
         ),
         drsk=_with_evidence(state.require_drsk(), ak, ak_certificate),
-        enrolment=Enrolment(
-            ak_certificate,
-            trust_list,
-            grant.sheet,
-        ),
+        trust_list=trust_list,
+        enrolment=Enrolment(ak_certificate, grant.sheet),
         request_nonce=None,
         time_floor=setting.now(),
     )

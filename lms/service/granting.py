@@ -17,6 +17,7 @@ from lms.model.policies import DuplicationPolicy
 from lms.model.release import EnrolmentAnswer, EnrolmentOrder
 from lms.model.secret import Secret
 from lms.model.trust import Identity, Mode, Pair, Role, TrustedPlatform, TrustList
+from lms.service.selection import judge_ek
 from lms.wire.certificates import OwnerSigner, issue
 from lms.wire.content import KEY_SIZE, NONCE_SIZE, encrypt
 from lms.wire.endorsement import check_endorsement_key
@@ -40,6 +41,7 @@ def grant(order: EnrolmentOrder, owner: Owner, keys: OwnerKeys) -> EnrolmentAnsw
     enrolment = read_platform_enrolment(order.request)
     if not same_digits(order.digits, enrolment.request_id):
         raise DigitsDiffer(f"cannot approve: the request's digits are {digits(enrolment.request_id)}, not those given")
+    judge_ek(enrolment.ek)
     known = None if order.trust_list is None else read_trust_list(order.trust_list, owner)
     _judge_ek(enrolment, order, known)
     policy = _policy(enrolment, owner)
@@ -103,6 +105,8 @@ def _listed(enrolment: VerifiedEnrolment, known: TrustList | None, owner: Owner,
     before = known or TrustList(0, owner.fingerprint, order.now, (), (), (), ())
     pair = Pair(enrolment.ek_name, enrolment.srk_name)
     found = next((p for p in before.platforms if p.platform_id == enrolment.platform.platform_id), None)
+    if any(enrolment.drsk_name in p.drsk_names for p in before.platforms if p is not found):
+        raise TakeOver("cannot approve: its recoverable key is known as another platform's")
     pairs = () if found is None else found.pairs
     if found is not None and pair not in pairs and not order.replacement:
         raise TakeOver(f"cannot approve: platform {found.platform_id} is known with another TPM")

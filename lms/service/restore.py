@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from lms.errors import HandleOccupied, NameMismatch, OwnerMismatch, UnapprovedPackage, UntrustedSigner
+from lms.errors import HandleOccupied, NameMismatch, OwnerMismatch, UnconfirmedPackage
 from lms.model.keys import Algorithm, Name, same_digits
 from lms.model.owner import Owner
 from lms.model.packages import ChildKey, MigratingKey, MigrationPackage, VerifiedPackage
@@ -18,6 +18,7 @@ from lms.model.platform import Birth, PlatformState, RecoverableKey
 from lms.model.release import Release, ReleasedKey, ReleaseRequest
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
+from lms.model.trust import TrustList
 from lms.ports import TokenOpener
 from lms.service import probe
 from lms.service.archive import archive
@@ -29,8 +30,9 @@ from lms.wire.anchor import read_owner
 from lms.wire.package_v1 import read_package
 from lms.wire.signature import read_certificate
 from lms.wire.tpm.inner_key import read_inner_plaintext
-from lms.wire.tpm.public import ALG_RSA, attestation_public, name_of, read_public
+from lms.wire.tpm.public import ALG_RSA, DRSK_ATTRIBUTES, attestation_public, name_of, read_public
 from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
+from lms.wire.trust_list import read_trust_list
 
 
 class Reason(Enum):
@@ -105,7 +107,7 @@ def restore_by_token(
 ) -> Restored:
     """Bring the DRSK of a package back; `opener` holds the token.
 
-    Raises the errors of acceptance and of the TPM, HandleOccupied, OwnerMismatch, UnapprovedPackage.
+    Raises the errors of acceptance and of the TPM, HandleOccupied, OwnerMismatch, UnconfirmedPackage.
     """
     state = setting.store.load()
     reason = diagnose(setting, state)
@@ -123,40 +125,47 @@ def restore_by_token(
 
 def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) -> VerifiedPackage:
     content = read_package(order.package).content
-    trust = PackageTrust(
-        owner=order.owner,
-        now=setting.now(),
-        platform_id=content.header.source.platform_id if state is None else state.platform_id,
-        parent=order.owner.recovery_key_name,
-        highest_sequence=None if state is None else state.archived,
-        accepted_stale=order.accepted_stale,
-        known_drsks=_known(content, order, state),
+    offered = frozenset(key.key_id for key in content.migrating_keys)
+    verified = accept_package(
+        order.package,
+        PackageTrust(
+            owner=order.owner,
+            now=setting.now(),
+            platform_id=content.header.source.platform_id if state is None else state.platform_id,
+            parent=order.owner.recovery_key_name,
+            highest_sequence=None if state is None else state.archived,
+            accepted_stale=order.accepted_stale,
+            trust_list=_trust_list(order, state),
+            known_drsks=offered if state is None else frozenset({state.require_drsk().name}),
+        ),
     )
-    try:
-        return accept_package(order.package, trust)
-    except UntrustedSigner:
-        if trust.known_drsks:
-            raise
-        # Nobody approved it. If that is all that is wrong, the owner may confirm it.
-        accept_package(order.package, replace(trust, known_drsks=frozenset({content.migrating_keys[0].key_id})))
-        raise _unconfirmed(content) from None
+    key = _recoverable(content, state)
+    # Without a state nothing here tells which platform this is: only the owner does.
+    if state is None and not (order.confirmed_key and same_digits(order.confirmed_key, key.key_id.digest)):
+        raise _unconfirmed(content, key)
+    return verified
 
 
-def _known(content: MigrationPackage, order: RestoreOrder, state: PlatformState | None) -> frozenset[Name]:
-    """The DRSK Names for which an unapproved package is taken: from our state, or by the owner's own words."""
-    if state is not None:
-        return frozenset({state.require_drsk().name})
-    key = content.migrating_keys[0].key_id
-    confirmed = order.confirmed_key is not None and same_digits(order.confirmed_key, key.digest)
-    return frozenset({key}) if confirmed else frozenset()
+def _trust_list(order: RestoreOrder, state: PlatformState | None) -> TrustList | None:
+    if state is None or state.trust_list is None:
+        return None
+    return read_trust_list(state.trust_list, order.owner)
 
 
-def _unconfirmed(content: MigrationPackage) -> UnapprovedPackage:
+def _recoverable(content: MigrationPackage, state: PlatformState | None) -> MigratingKey:
+    """The one key of a package that goes to the DRSK's handle: the one that lived there, or else its only DRSK."""
+    storage = [k for k in content.migrating_keys if read_public(k.public).attributes == DRSK_ATTRIBUTES and k.policy]
+    found = storage if state is None else [k for k in storage if k.key_id == state.require_drsk().name]
+    if len(found) != 1:
+        raise NameMismatch("cannot restore: the package does not hold exactly the one recoverable key to restore")
+    return found[0]
+
+
+def _unconfirmed(content: MigrationPackage, key: MigratingKey) -> UnconfirmedPackage:
     header = content.header
-    return UnapprovedPackage(
+    return UnconfirmedPackage(
         f"cannot restore unconfirmed: platform {header.source.platform_id} ('{header.source.host_name}'),"
-        f" made {header.created:%Y-%m-%d %H:%M} UTC, Sequence {header.sequence},"
-        f" key {content.migrating_keys[0].key_id.digits}"
+        f" made {header.created:%Y-%m-%d %H:%M} UTC, Sequence {header.sequence}, key {key.key_id.digits}"
     )
 
 
@@ -170,7 +179,7 @@ def _restore(
     endorsement_auth: Secret,
 ) -> PlatformState:
     package = verified.content
-    key = package.migrating_keys[0]
+    key = _recoverable(package, state)
     srk_handle = order.srk_handle if state is None else state.srk_handle
     drsk_handle = order.drsk_handle if state is None else state.drsk_handle
     _refuse_foreign(setting, drsk_handle, key.key_id, order.replace_foreign)
@@ -184,7 +193,9 @@ def _restore(
             srk=prepared.srk,
             signing_key=signing_key.key.public,
             now=setting.now(),
-            confirmed=frozenset() if verified.approved else frozenset({key.key_id}),
+            platform_id=package.header.source.platform_id,
+            confirmed=frozenset({key.key_id}),
+            trust_list=None if state is None else state.trust_list,
             highest_sequence=None if state is None else state.archived,
             accepted_stale=order.accepted_stale,
         )
@@ -192,7 +203,7 @@ def _restore(
     imported = _import(setting, package, key, _released(release, key), prepared, srk_handle, endorsement_auth)
     sealed_probe = _probe(package, key.key_id)
     probe.prove(setting.tpm, srk_handle, imported, key.key_id, sealed_probe)
-    assert key.policy is not None
+    assert key.policy is not None  # `_recoverable` takes no other
     restored = PlatformState(
         platform_id=package.header.source.platform_id,
         owner_document=order.owner.document,
@@ -209,10 +220,10 @@ def _restore(
         destinations=(),
         sequence=max(package.header.sequence, 0 if state is None else state.sequence),
         archived=package.header.sequence,
+        trust_list=None if state is None else state.trust_list,
     )
     setting.store.save(restored)
-    if order.replace_foreign is not None:
-        setting.tpm.evict(drsk_handle, owner_auth)
+    _make_room(setting, drsk_handle, key.key_id, order.replace_foreign, owner_auth)
     setting.tpm.persist(srk_handle, imported, drsk_handle, owner_auth)
     return restored
 
@@ -233,6 +244,14 @@ def _refuse_foreign(setting: Setting, handle: int, expected: Name, allowed: Name
     if found is None or name_of(found) in (expected, allowed):
         return
     raise HandleOccupied(f"cannot restore: another key, {name_of(found)}, lives at {handle:#x}")
+
+
+def _make_room(setting: Setting, handle: int, expected: Name, allowed: Name | None, owner_auth: Secret) -> None:
+    # Looked at again: the restore took its time, and others use the TPM too.
+    _refuse_foreign(setting, handle, expected, allowed)
+    found = setting.tpm.read_public(handle)
+    if found is not None and name_of(found) == allowed:
+        setting.tpm.evict(handle, owner_auth)
 
 
 def _released(release: Release, key: MigratingKey) -> ReleasedKey:

@@ -18,7 +18,6 @@ from lms.model.release import Release, ReleasedKey, ReleaseRequest
 from lms.model.trust import Identity, Role
 from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.certificates import issue
-from lms.wire.package_v1 import read_package
 from lms.wire.seed import OwnerKeys
 from lms.wire.tpm.credential import make_credential, open_credential
 from lms.wire.tpm.inner_key import inner_plaintext, read_inner_plaintext
@@ -32,15 +31,20 @@ from lms.wire.tpm.public import (
 )
 from lms.wire.tpm.sensitive import matches
 from lms.wire.tpm.wrap import INNER_KEY_SIZE, unwrap_inner, unwrap_outer, wrap_inner, wrap_outer
+from lms.wire.trust_list import read_trust_list
 
 _EK_MUST = Attributes.FIXED_TPM | Attributes.FIXED_PARENT | Attributes.RESTRICTED | Attributes.DECRYPT
 
 
+def judge_ek(ek: bytes) -> None:
+    """Raises BadAttributes unless the public (TPM2B_PUBLIC) has the attributes of an EK."""
+    if read_public(ek).attributes & (_EK_MUST | Attributes.SIGN) != _EK_MUST:
+        raise BadAttributes("cannot take this EK: it does not have the attributes of one")
+
+
 def judge_new_chip(ek: bytes, srk: bytes, signing_key: bytes) -> None:
     """Raises BadAttributes unless EK, SRK and signing key have the attributes of their roles."""
-    ek_attributes = read_public(ek).attributes
-    if ek_attributes & (_EK_MUST | Attributes.SIGN) != _EK_MUST:
-        raise BadAttributes("cannot release to this EK: it does not have the attributes of one")
+    judge_ek(ek)
     if read_public(srk).attributes != SRK_ATTRIBUTES:
         raise BadAttributes("cannot release to this SRK: it does not have exactly the attributes of one")
     if read_public(signing_key).attributes != SIGNING_ATTRIBUTES:
@@ -55,20 +59,20 @@ def release(request: ReleaseRequest, owner: Owner, keys: OwnerKeys) -> Release:
     InnerKeyMismatch, BlobRefused.
     """
     judge_new_chip(request.ek, request.srk, request.signing_key)
-    platform_id = read_package(request.package).content.header.source.platform_id
     trust = PackageTrust(
         owner=owner,
         now=request.now,
-        platform_id=platform_id,
+        platform_id=request.platform_id,
         parent=owner.recovery_key_name,
         highest_sequence=request.highest_sequence,
         accepted_stale=request.accepted_stale,
+        trust_list=None if request.trust_list is None else read_trust_list(request.trust_list, owner),
         known_drsks=request.confirmed,
     )
     package = accept_package(request.package, trust).content
     released = tuple(_rewrap(package, key, request, owner, keys.recovery) for key in package.migrating_keys)
     certificate = issue(
-        Identity(Role.PLATFORM, platform_id),
+        Identity(Role.PLATFORM, request.platform_id),
         ec_public_key(read_public(request.signing_key)),
         owner.ca_certificate,
         keys.ca,

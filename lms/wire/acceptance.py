@@ -97,7 +97,7 @@ def accept_package(document: bytes, trust: PackageTrust) -> VerifiedPackage:
     _check_names(package)
     _check_attributes(package)
     for key in package.migrating_keys:
-        _check_policy(key)
+        _check_policy(key, trust.owner)
     for key in package.migrating_keys:
         for blob in key.blobs:
             _check_approvals(key, blob, destinations[blob.destination])
@@ -115,8 +115,8 @@ def _check_signer(untrusted: UntrustedPackage, trust: PackageTrust) -> bool:
     _, approved = judge_signer(untrusted.signed, rule, trust.owner, trust.trust_list, trust.judged_at or header.created)
     if header.flow is not Flow.DIRECT and trust.platform_id != header.source.platform_id:
         raise WrongRole(f"cannot accept a package of platform {header.source.platform_id}: expected another")
-    if not approved and not any(key.key_id in trust.known_drsks for key in untrusted.content.migrating_keys):
-        raise UntrustedSigner("cannot accept an unapproved package: it holds no key that is known here")
+    if not approved and not all(key.key_id in trust.known_drsks for key in untrusted.content.migrating_keys):
+        raise UntrustedSigner("cannot accept an unapproved package: it holds a key that is not known here")
     for certificate in untrusted.signed.certificates[1:]:
         if name_of(attestation_public(read_certificate(certificate)[1])) != header.source.ak_name:
             raise UntrustedSigner("cannot accept a certificate beside the signer's: it is not the attestation key's")
@@ -210,7 +210,7 @@ def _check_content_key(content_key: ContentKey) -> None:
         raise BadAttributes(f"cannot accept content key '{content_key.ref}': its attributes are not a content key's")
 
 
-def _check_policy(key: MigratingKey) -> None:
+def _check_policy(key: MigratingKey, owner: Owner) -> None:
     kept = read_public(key.public).policy
     if key.policy is None:
         expected, kind = MK_POLICY, KeyType.MK
@@ -218,6 +218,13 @@ def _check_policy(key: MigratingKey) -> None:
         expected, kind = duplication_policy_digest(key.policy), KeyType.CMK
     if kept != expected or key.type is not kind:
         raise PolicyMismatch(f"cannot accept key '{key.label}': type or branches do not give its policy")
+    # A branch of a stranger's would be a way out for ever.
+    if key.policy is not None and (
+        owner.approval_root_name not in key.policy.approval_roots
+        or not {*key.policy.approval_roots, *key.policy.offline_keys}
+        <= {owner.approval_root_name, owner.recovery_key_name}
+    ):
+        raise PolicyMismatch(f"cannot accept key '{key.label}': its policy has branches that are not this owner's")
 
 
 def _check_approvals(key: MigratingKey, blob: MigrationBlob, destination: Destination) -> None:

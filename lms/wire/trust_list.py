@@ -32,4 +32,10 @@ def newer(known: bytes | None, offered: bytes, owner: Owner) -> bytes:
     before, after = read_trust_list(known, owner), read_trust_list(offered, owner)
     if before.number == after.number:
         raise TrustListConflict(f"cannot accept another trust list under number {after.number}")
-    return offered if after.number > before.number else known
+    if after.number < before.number:
+        return known
+    # Who was withdrawn must not be able to take that back.
+    judge_signer(TRUST_LIST.read(offered)[1], _RULE, owner, before, after.issued)
+    if not set(before.withdrawn) <= set(after.withdrawn):
+        raise TrustListConflict(f"cannot accept trust list {after.number}: it takes a withdrawal back")
+    return offered

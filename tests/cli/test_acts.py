@@ -85,9 +85,9 @@ def test_a_restore_without_state_needs_package_and_confirmation(platform, files,
     config = platform.write_config()
     platform.let_go()
     order = ("restore", "--token", files["token"], "--token-password", files["password"], "--unverified-tpm")
-    assert_refused(lmsctl(*order, config=config), 7, "NotProvisioned")
+    assert_refused(lmsctl(*order, config=config), 2, "BadRequest")
     order = (*order, "--package", files["package"])
-    assert_refused(lmsctl(*order, config=config), 7, "UnapprovedPackage")
+    assert_refused(lmsctl(*order, config=config), 7, "UnconfirmedPackage")
     assert_refused(lmsctl(*order, "--replace-foreign", "xyz", config=config), 2, "BadRequest")
     digits = read_package(package).content.migrating_keys[0].key_id.digits
     done = lmsctl(*order, "--confirm-key", digits, config=config)

@@ -39,9 +39,10 @@ def asked(provisioned, desk):
 
 
 def approve(desk, *more: object) -> Said:
+    first = () if desk["trust"].exists() else ("--new-trust-list",)
     return authority(
         "approve", desk["request"], "--token", desk["token"], "--token-password", desk["password"],
-        "--trust-list", desk["trust"], "--vouch", "--output", desk["grant"], *more,
+        "--trust-list", desk["trust"], *first, "--vouch", "--output", desk["grant"], *more,
     )  # fmt: skip
 
 
@@ -101,3 +102,14 @@ def test_the_machine_wants_either_a_place_or_a_grant(asked, desk, both):
     said = lmsctl("enroll", "msa", *words, config=config)
     assert (said.exit_code, said.json["error"]) == (2, "BadRequest")
     assert "--request-to" in said.json["message"]
+
+
+def test_a_trust_list_begins_only_once_and_only_when_it_is_said(asked, desk):
+    arguments = ("approve", desk["request"], "--token", desk["token"], "--token-password", desk["password"])
+    arguments += ("--trust-list", desk["trust"], "--vouch", "--output", desk["grant"], "--digits", asked[1])
+    assert_refused(authority(*arguments), 2, "FileProblem")
+    desk["trust"].write_bytes(b"the list of a station")
+    assert_refused(authority(*arguments, "--new-trust-list"), 2, "BadRequest")
+    assert desk["trust"].read_bytes() == b"the list of a station"
+    desk["trust"].unlink()
+    assert authority(*arguments, "--new-trust-list").exit_code == 0

@@ -116,7 +116,7 @@ def test_a_granted_machine_makes_approved_packages(machine):
     ak_certificate = state.enrolment.ak_certificate
     assert_certified(ak_certificate, machine.tpm.attestation_key(), attestation=True)
     assert state.drsk.birth.certificate == ak_certificate
-    assert state.enrolment.trust_list == answer.trust_list
+    assert state.trust_list == answer.trust_list
     assert state.request_nonce is None
     machine.archive()
     (package,) = (path.read_bytes() for path in machine.packages)
@@ -208,11 +208,11 @@ def test_a_withdrawn_signer_grants_nothing_by_an_old_trust_list(machine):
     signer = WORLD.signer_of(Role.SIGNER, "signer")
     withdrawn = (Withdrawal(Identity(Role.SIGNER, uuid("signer")), NOW - timedelta(days=1)),)
     known = listed(first.trust_list, number=2, withdrawn=withdrawn)
-    machine.store.save(replace(state, enrolment=replace(state.enrolment, trust_list=known)))
+    machine.store.save(replace(state, trust_list=known))
     answer = granted(machine, trust_list=first.trust_list)
     with pytest.raises(SignerWithdrawn):
         take(machine, altered(answer, signer))
-    assert take(machine, answer.grant).enrolment.trust_list == known
+    assert take(machine, answer.grant).trust_list == known
 
 
 def test_digits_that_were_not_shown_are_refused(machine):
@@ -280,7 +280,7 @@ def test_another_owners_trust_list_is_refused(machine):
             granted(machine, trust_list=document)
         with pytest.raises(error):
             take(machine, altered(good, trust_list=document))
-    assert take(machine, good.grant).enrolment.trust_list == good.trust_list
+    assert take(machine, good.grant).trust_list == good.trust_list
 
 
 def test_of_two_trust_lists_the_higher_number_counts(machine):
@@ -296,3 +296,24 @@ def test_a_key_of_another_owners_policy_is_refused(machine):
     with pytest.raises(PolicyMismatch):
         granted(machine, STRANGER)
     assert granted(machine).grant
+
+
+def test_a_withdrawn_signer_cannot_take_its_withdrawal_back(machine):
+    first = granted(machine).trust_list
+    signer = WORLD.signer_of(Role.SIGNER, "signer")
+    withdrawn = (Withdrawal(Identity(Role.SIGNER, uuid("signer")), NOW - timedelta(days=1)),)
+    known = listed(first, number=2, withdrawn=withdrawn)
+    with pytest.raises(SignerWithdrawn):
+        newer(known, listed(first, signer, number=3), WORLD.owner)
+    with pytest.raises(TrustListConflict):
+        newer(known, listed(first, number=3), WORLD.owner)
+    good = listed(known, number=3)
+    assert newer(known, good, WORLD.owner) == good
+
+
+def test_another_platforms_key_is_not_granted(machine, pretender):
+    mine, known = granted(machine), read_trust_list(granted(machine).trust_list, WORLD.owner)
+    other = replace(known.platforms[0], platform_id=uuid("another platform"))
+    with pytest.raises(TakeOver):
+        granted(machine, trust_list=listed(mine.trust_list, platforms=(other,)))
+    assert granted(machine, trust_list=listed(mine.trust_list, platforms=())).grant

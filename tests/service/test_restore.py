@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lms.errors import FileProblem, HandleOccupied, KeyNotFound, OwnerAuthFailed, UnapprovedPackage
+from lms.errors import FileProblem, HandleOccupied, KeyNotFound, OwnerAuthFailed, UnconfirmedPackage
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
 from lms.model.platform import Health
 from lms.model.secret import Secret
@@ -114,7 +114,7 @@ def test_a_restored_platform_is_restored_again(machines, archived, token, packag
     archived.restore(token, package)
     newest = archived.packages[-1].read_bytes()
     another = machines()
-    with pytest.raises(UnapprovedPackage):
+    with pytest.raises(UnconfirmedPackage):
         another.restore(token, package)
     another.restore(token, newest, confirmed_key=name_in(package).digits)
     assert_restored(another, newest)

@@ -15,7 +15,7 @@ from lms.errors import (
     OwnerMismatch,
     PackageStale,
     SignatureInvalid,
-    UnapprovedPackage,
+    UnconfirmedPackage,
     UntrustedSigner,
     WrongPassword,
     WrongRole,
@@ -118,7 +118,7 @@ def test_the_package_of_another_platform(machines, needy, token, package):
 
 def test_an_unapproved_package_for_other_digits(platform, token, package):
     for digits in (None, "AAAA-AAAA-AAAA-AAAA"):
-        with pytest.raises(UnapprovedPackage, match=name_in(package).digits):
+        with pytest.raises(UnconfirmedPackage, match=name_in(package).digits):
             platform.restore(token, package, confirmed_key=digits)
     assert_untouched(platform, None)
     platform.restore(token, package, confirmed_key=name_in(package).digits.lower())

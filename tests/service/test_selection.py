@@ -27,10 +27,12 @@ def asked(archived, package):
     state = archived.state
     return ReleaseRequest(
         package=package,
+        platform_id=state.platform_id,
         ek=archived.tpm.endorsement_keys()[0].public,
         srk=archived.tpm.read_public(state.srk_handle),
         signing_key=state.require_signing_key().key.public,
         now=NOW,
+        trust_list=None,
         confirmed=frozenset({state.require_drsk().name}),
         highest_sequence=1,
         accepted_stale=None,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lms.errors import BadAttributes, MalformedStructure, NameMismatch, PolicyMismatch, SchemaViolation
+from lms.errors import BadAttributes, MalformedStructure, NameMismatch, PolicyMismatch, SchemaViolation, UntrustedSigner
 from lms.model.keys import KeyType, Name
 from lms.model.policies import Branch, BranchKind, DuplicationPolicy
 from lms.wire.tpm.foreign import foreign_name
@@ -181,3 +181,28 @@ def test_unsorted_or_doubled_branches_are_refused():
         with pytest.raises(ValueError, match="cannot build a policy"):
             DuplicationPolicy(branches)
     assert DuplicationPolicy((one, two, off)) == DuplicationPolicy.of((two.name, one.name), (two.name,))
+
+
+def test_a_policy_with_a_strangers_branch_is_refused(desk):
+    own, stranger = desk.world.owner, make_owner("stranger").owner
+    roots, offline = (own.approval_root_name,), (own.recovery_key_name,)
+    for policy in (
+        DuplicationPolicy.of((*roots, stranger.approval_root_name), offline),
+        DuplicationPolicy.of(roots, (*offline, stranger.recovery_key_name)),
+        DuplicationPolicy.of((stranger.approval_root_name,), offline),
+    ):
+        key = software_key("branches", DRSK_ATTRIBUTES, policy=duplication_policy_digest(policy))
+        with pytest.raises(PolicyMismatch, match="not this owner's"):
+            desk.judge(as_key(desk, key, policy=policy))
+
+
+def test_an_unapproved_package_with_a_key_besides_the_known_one_is_refused(desk):
+    (known,) = desk.package.migrating_keys
+    smuggled = software_key("smuggled", DRSK_ATTRIBUTES, policy=duplication_policy_digest(known.policy))
+    other = replace(known, key_id=smuggled.name, public=smuggled.public, certification=None, passwords=())
+    signer, names = desk.platform.self_issued, frozenset({known.key_id})
+    bare = replace(known, certification=None)
+    for keys in ((other, bare), (bare, other)):
+        with pytest.raises(UntrustedSigner):
+            desk.judge(replace(desk.package, migrating_keys=keys), signer=signer, known_drsks=names)
+    assert desk.judge(replace(desk.package, migrating_keys=(bare,)), signer=signer, known_drsks=names)
