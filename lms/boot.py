@@ -124,7 +124,7 @@ def _enroll_msa(call: Call, setting: Setting) -> Answer:
 
 
 def _archive(call: Call, setting: Setting) -> Answer:
-    return _facts(archive(setting)) | {"changed": True}
+    return _facts(archive(setting)) | {"changed": True, "only-copy": not setting.archives}
 
 
 def _restore(call: Call, setting: Setting) -> Answer:

@@ -38,10 +38,9 @@ def token_create(arguments: argparse.Namespace) -> Answer:
     path = Path(arguments.file)
     if path.exists():
         raise BadRequest(f"cannot create '{path}': it exists, and a token is never overwritten")
-    if arguments.token_password is None and sys.stdin.isatty() and sys.stderr.isatty():
-        text = generated_password()
-        say("lmsctl", f"the token's password, shown this once: {text}")
-        password = text.encode("ascii")
+    generated = arguments.token_password is None and sys.stdin.isatty() and sys.stderr.isatty()
+    if generated:
+        password = generated_password().encode("ascii")
     else:
         password = read_secret(arguments.token_password, "token password", confirm=True)
     if not password:
@@ -50,6 +49,8 @@ def token_create(arguments: argparse.Namespace) -> Answer:
     document = run_program("lms.opener", ["create"], {"token-password": password, "request": now})
     _, owner = read_owned_token(document)
     create_file(path, document)
+    if generated:
+        say("lmsctl", f"the token's password, shown this once: {password.decode('ascii')}")
     say("lmsctl", "write the fingerprint down: it is how you will know your own token")
     say("lmsctl", "keep this file on removable media, apart from the archives and from the password")
     return {"file": str(path), **_owner_facts(owner)}

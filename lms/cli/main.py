@@ -47,6 +47,8 @@ def _act(arguments: argparse.Namespace) -> dict[str, Any]:
     def run() -> dict[str, Any]:
         answer = run_program("lms.boot", [verb, *config], inputs | {"options": json.dumps(options).encode()})
         parsed: dict[str, Any] = json.loads(answer)
+        if parsed.pop("only-copy", False):
+            say("lmsctl", "the only copy lies on this machine: name directories for it in `archives`")
         if request_to is not None:
             create_file(Path(request_to), base64.b64decode(parsed.pop("document")), mode=0o644)
         return parsed
