@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
-import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,10 +45,22 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def _remove_leftover(path: Path) -> None:
+    """Remove what a crash of ours left; what somebody else put there is not ours to use or to remove."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        raise FileExistsError(errno.EEXIST, f"'{path.name}' beside it is somebody else's")
+    path.unlink()
+
+
 def _write_beside(path: Path, content: bytes, mode: int) -> Path:
     """A durable file with this content beside `path`, to be renamed or linked to it."""
-    # A name that nobody can foresee and that must be free: in a shared directory it could be somebody else's file.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    temporary = path.with_name(f".{path.name}.new")
+    _remove_leftover(temporary)
+    # Made by us alone: in a shared directory, a file that is there already has another owner and open descriptors.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, mode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from uuid import UUID
 
 import pytest
@@ -33,6 +34,18 @@ def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path):
     with pytest.raises(FileProblem, match="cannot write"):
         write_file(tmp_path / "file", b"new")
     assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+def test_a_file_of_another_user_in_place_of_the_temporary_one_is_not_used(tmp_path):
+    planted = tmp_path / ".file.new"
+    planted.write_bytes(b"")
+    os.chown(planted, 65534, -1)
+    with pytest.raises(FileProblem, match="somebody else's"):
+        write_file(tmp_path / "file", b"new")
+    assert planted.read_bytes() == b""
+    os.chown(planted, os.geteuid(), -1)
+    write_file(tmp_path / "file", b"new")
+    assert not planted.exists()
 
 
 def test_a_file_is_created_once(tmp_path):
