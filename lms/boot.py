@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from lms.adapters.opener import OpenerProcess
 from lms.assembly import assembled
@@ -168,12 +168,6 @@ ACTS: Final[Mapping[str, Callable[[Call, Setting], Answer]]] = {
 _WORDS: Final = (OWNER_AUTH, ENDORSEMENT_AUTH, TOKEN, TOKEN_PASSWORD, OWNER, PACKAGE, GRANT)
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, UUID | Path):
-        return str(value)
-    raise TypeError(type(value).__name__)
-
-
 def main() -> int:
     """Do one act."""
     os.umask(0o077)
@@ -190,7 +184,7 @@ def main() -> int:
         with assembled(configuration, call.secret(ENDORSEMENT_AUTH)) as setting:
             answer = ACTS[arguments["act"]](call, setting)
         with os.fdopen(arguments["answer"], "w", encoding="utf-8") as file:
-            json.dump(answer, file, default=_plain)
+            json.dump(answer, file)
     except LmsError as error:
         report(error)
         return error.exit_code

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cryptography import x509
 
-from lms.errors import BadRequest, FingerprintUnconfirmed
+from lms.errors import BadRequest
 from lms.files import create_file, read_file
 from lms.model.keys import digits, same_digits
 from lms.model.owner import Owner
@@ -18,7 +18,7 @@ from lms.model.packages import MigrationPackage
 from lms.process import run_program
 from lms.terminal import generated_password, read_secret, say
 from lms.wire.acceptance import PackageTrust, accept_package
-from lms.wire.anchor import read_owned_token, read_owner
+from lms.wire.anchor import confirm_owner, read_owned_token, read_owner
 from lms.wire.certificates import identity_of
 from lms.wire.document import MIB, root_name
 from lms.wire.exchange_v1 import DOCUMENTS
@@ -119,9 +119,7 @@ def _signer(certificate: bytes) -> str:
 
 def verify(arguments: argparse.Namespace) -> Answer:
     """Every check of a package that needs no TPM, against an owner whose fingerprint is given."""
-    owner = read_owner(read_file(Path(arguments.owner), _MAX_DOCUMENT))
-    if not same_digits(arguments.fingerprint, owner.fingerprint):
-        raise FingerprintUnconfirmed(f"cannot trust the owner document: its fingerprint is {digits(owner.fingerprint)}")
+    owner = confirm_owner(read_file(Path(arguments.owner), _MAX_DOCUMENT), arguments.fingerprint)
     document = read_file(Path(arguments.file), _MAX_DOCUMENT)
     untrusted = read_package(document).content
     trust = PackageTrust(

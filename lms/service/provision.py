@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from lms.errors import AlreadyProvisioned, CloneOrReplacement, FingerprintUnconfirmed, HandleOccupied
-from lms.model.keys import Algorithm, digits, same_digits
+from lms.errors import AlreadyProvisioned, CloneOrReplacement, HandleOccupied
+from lms.model.keys import Algorithm
 from lms.model.owner import Owner
 from lms.model.platform import Birth, PlatformState, RecoverableKey
 from lms.model.policies import DuplicationPolicy
@@ -17,7 +17,7 @@ from lms.model.secret import Secret
 from lms.service.probe import make_probe
 from lms.service.setting import PreparedTpm, Setting, check_clock, prepare_tpm
 from lms.service.signing import make_signing_key
-from lms.wire.anchor import read_owner
+from lms.wire.anchor import confirm_owner, read_owner
 from lms.wire.tpm.policy import duplication_policy_digest
 from lms.wire.tpm.public import drsk_template, name_of
 
@@ -38,14 +38,6 @@ class Provisioning:
     drsk_handle: int
     new_platform_id: UUID
     unverified_tpm: bool
-
-
-def confirm_owner(document: bytes, fingerprint: str) -> Owner:
-    """The owner, if the fingerprint is the one that was written down. Raises FingerprintUnconfirmed."""
-    owner = read_owner(document)
-    if not same_digits(fingerprint, owner.fingerprint):
-        raise FingerprintUnconfirmed(f"cannot trust the owner document: its fingerprint is {digits(owner.fingerprint)}")
-    return owner
 
 
 def policy_of(owner: Owner, offline_token: bool) -> DuplicationPolicy:

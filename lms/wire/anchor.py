@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from lms.errors import BadAttributes, SignatureInvalid, UntrustedSigner
-from lms.model.keys import Name
-from lms.model.owner import EmergencyRecoveryToken, Owner, OwnerDocument
+from lms.errors import BadAttributes, FingerprintUnconfirmed, SignatureInvalid, UntrustedSigner
+from lms.model.keys import Name, digits, same_digits
+from lms.model.owner import EmergencyRecoveryToken, Owner
 from lms.model.packages import Signed
 from lms.wire.signature import read_certificate, verify
 from lms.wire.token_v1 import read_owner_document, read_token
@@ -78,12 +78,17 @@ def read_owner(document: bytes) -> Owner:
     )
 
 
+def confirm_owner(document: bytes, fingerprint: str) -> Owner:
+    """The owner, if the fingerprint is the one that was written down. Raises FingerprintUnconfirmed."""
+    owner = read_owner(document)
+    if not same_digits(fingerprint, owner.fingerprint):
+        raise FingerprintUnconfirmed(f"cannot trust the owner document: its fingerprint is {digits(owner.fingerprint)}")
+    return owner
+
+
 def read_owned_token(document: bytes) -> tuple[EmergencyRecoveryToken, Owner]:
     """A token file whose signature its own owner document's CA made; the seed is still sealed."""
     token, signed = read_token(document)
     owner = read_owner(token.owner_document)
     _check_signed_by_ca(signed, owner.ca_certificate)
     return token, owner
-
-
-__all__ = ["OwnerDocument", "fingerprint", "read_owned_token", "read_owner"]

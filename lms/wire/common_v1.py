@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Self
 
-from lms.model.keys import Name
 from lms.model.packages import InnerKey, MsaApproval
 from lms.model.policies import Branch, BranchKind, DuplicationPolicy
 from lms.model.tpm import Attestation, Credential
@@ -108,17 +107,3 @@ ENCRYPTED_DATA: Final = Element(
     XMLENC,
     "xenc",
 )
-
-__all__ = [
-    "AES_256_GCM",
-    "ENCRYPTED_DATA",
-    "XMLDSIG",
-    "XMLENC",
-    "EncryptedData",
-    "Name",
-    "attestation_fields",
-    "credential_fields",
-    "inner_key",
-    "msa_approval",
-    "policy",
-]
