@@ -25,8 +25,9 @@ from lms.service.signing import signer_of
 from lms.wire.anchor import read_owner
 from lms.wire.certificates import SignerRule, identity_of, issued_by_owner, judge_signer
 from lms.wire.content import decrypt
-from lms.wire.enrolment import NONCE_SIZE, enrolment_id
+from lms.wire.enrolment import enrolment_id
 from lms.wire.exchange_v1 import ENROLMENT_GRANT, ENROLMENT_REQUEST, read_bundle
+from lms.wire.request_proofs import NONCE_SIZE
 from lms.wire.signature import sign
 from lms.wire.token_v1 import read_sheet
 from lms.wire.tpm.public import ec_public_key, name_of, read_public
