@@ -246,8 +246,93 @@ class TrustListConflict(DocumentError):
     hint = "two trust lists claim the same number; the first stays, ask the Migration Selection Authority"
 
 
+class ApprovalExpired(DocumentError):
+    hint = "the approval is not valid now: check the clock, or ask for a new approval"
+
+
+class SequenceTooHigh(DocumentError):
+    hint = "the platform counted further than it could have since its last package: find out who made this one"
+
+
 class OwnerMismatch(DocumentError):
     hint = "compare the fingerprint of the owner document with the one that was written down"
+
+
+# The Migration Authority
+
+
+class AuthorityUnreachable(LmsError):
+    blame = Blame.AUTHORITY
+    retry = True
+    hint = "check the network and the address of the Migration Authority; nothing was lost, try again later"
+
+
+class AuthorityUntrusted(LmsError):
+    blame = Blame.AUTHORITY
+    hint = "who answers there is not the authority that the owner approved: find out who it is before you go on"
+
+
+class AuthorityFailed(LmsError):
+    blame = Blame.AUTHORITY
+    hint = "the authority's answer cannot be used; its operator finds the cause in its journal"
+
+
+class AuthorityBusy(LmsError):
+    blame = Blame.AUTHORITY
+    retry = True
+    hint = "the authority has too much to do; try again later"
+
+
+class NotAuthenticated(LmsError):
+    blame = Blame.AUTHORITY
+    hint = "the authority did not accept the proof that this TPM holds its keys; try again, then check the TPM"
+
+
+class SessionExpired(LmsError):
+    blame = Blame.AUTHORITY
+    retry = True
+    hint = "authenticate again"
+
+
+class NotAuthorised(LmsError):
+    blame = Blame.AUTHORITY
+    hint = "the authority knows no approval for this TPM: enroll with the Migration Selection Authority, or restore"
+
+
+class NotAtAuthority(LmsError):
+    blame = Blame.AUTHORITY
+    hint = "the authority holds no such document for this platform"
+
+
+class QuotaExceeded(LmsError):
+    blame = Blame.AUTHORITY
+    hint = "the authority takes no more of this; wait until open requests are answered, or ask its operator"
+
+
+class ApprovalPending(LmsError):
+    blame = Blame.AUTHORITY
+    retry = True
+    hint = "the owner has to approve the request: compare its digits with those shown here"
+
+
+class Denied(LmsError):
+    blame = Blame.AUTHORITY
+    hint = "the owner denied the request; ask why, then begin again"
+
+
+class AlreadyReleased(LmsError):
+    blame = Blame.AUTHORITY
+    hint = "the keys went to another TPM before: the owner has to approve this one again, superseding that release"
+
+
+class LastPackage(LmsError):
+    blame = Blame.AUTHORITY
+    hint = "the last good package goes only on a request that the Migration Selection Authority signed"
+
+
+class PackageConflict(LmsError):
+    blame = Blame.AUTHORITY
+    hint = "an authority never overwrites: archive again, which makes a new package"
 
 
 # State

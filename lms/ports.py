@@ -7,10 +7,25 @@ TPM channel in the clear: they go through sessions salted with the key named to 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from lms.model.authorities import (
+    Challenge,
+    Hello,
+    Inventory,
+    KeptOwner,
+    KeptPackage,
+    KeptRelease,
+    KeptRequest,
+    Kind,
+    Receipt,
+    ServiceInformation,
+    Session,
+)
 from lms.model.keys import Algorithm, Name
 from lms.model.packages import MsaApproval
 from lms.model.platform import PlatformState
@@ -182,4 +197,134 @@ class TokenOpener(Protocol):
 
     def release(self, request: ReleaseRequest) -> Release:
         """Wrap the keys of a package to a new TPM and certify its signing key."""
+        ...
+
+
+class MigrationAuthority(Protocol):
+    """What a Migration Authority offers (PROTOCOL §7), on both ends of the line.
+
+    `lms.service.keeping` is the authority itself, `lms.adapters.authority` the way to a remote one. `session` is
+    the token of `session()`, empty for a station that its TLS certificate names.
+    """
+
+    def information(self) -> ServiceInformation:
+        """GetMAServiceInformation."""
+        ...
+
+    def vault_public(self) -> bytes:
+        """GetMAKey: TPM2B_PUBLIC of the vault parent. Believed only where the trust list names it."""
+        ...
+
+    def challenge(self, hello: Hello) -> Challenge:
+        """Authenticate, first call. Raises BadAttributes, MalformedStructure, AuthorityBusy."""
+        ...
+
+    def session(self, server_nonce: bytes, proof: bytes) -> Session:
+        """Authenticate, second call. Raises NotAuthenticated."""
+        ...
+
+    def upload(self, session: bytes, document: bytes) -> Receipt:
+        """Hand a document over: a package, a request, or what the MSA signed. Nothing is ever overwritten."""
+        ...
+
+    def query(self, session: bytes) -> Inventory:
+        """What the asker has there."""
+        ...
+
+    def download(self, session: bytes, kind: Kind, id: str) -> bytes:
+        """One document, its exact signed bytes. Raises NotAtAuthority, ApprovalPending, Denied, AlreadyReleased."""
+        ...
+
+    def delete(self, session: bytes, id: str) -> Receipt:
+        """Mark a package for deletion; of a request, by a station: deny it. Raises LastPackage."""
+        ...
+
+
+class RemoteAuthority(MigrationAuthority, Protocol):
+    """A Migration Authority at the other end of a TLS connection."""
+
+    @property
+    def leaf(self) -> bytes:
+        """DER of the certificate that it showed on the present connection; empty before the first call."""
+        ...
+
+
+class VaultKey(Protocol):
+    """The key below which an MA keeps outer wraps: in a TPM or in software."""
+
+    @property
+    def public(self) -> bytes:
+        """TPM2B_PUBLIC."""
+        ...
+
+    def rewrap(self, key_id: Name, outer: OuterWrap, new_parent: bytes) -> OuterWrap:
+        """TPM2_Rewrap to the storage key TPM2B_PUBLIC `new_parent`; the inner wrap stays. Raises BlobRefused."""
+        ...
+
+
+class VaultTransaction(Protocol):
+    """What an MA keeps, within one transaction."""
+
+    def owners(self) -> tuple[KeptOwner, ...]:
+        """All owners served."""
+        ...
+
+    def keep_owner(self, owner: KeptOwner) -> None:
+        """Add an owner, or replace what is kept of the one with this fingerprint."""
+        ...
+
+    def packages(self, platform_id: UUID) -> tuple[KeptPackage, ...]:
+        """All packages of a platform, highest Sequence first."""
+        ...
+
+    def package(self, package_id: UUID) -> bytes | None:
+        """The document of a package."""
+        ...
+
+    def keep_package(self, package: KeptPackage, document: bytes) -> None:
+        """Add a package. Raises PackageConflict where its PackageID, or (platform, Sequence), is taken."""
+        ...
+
+    def mark_package(self, package_id: UUID, when: datetime) -> None:
+        """Write down that deletion was asked for."""
+        ...
+
+    def drop_package(self, package_id: UUID) -> None:
+        """Remove a package for good."""
+        ...
+
+    def request(self, request_id: bytes) -> KeptRequest | None:
+        """One request."""
+        ...
+
+    def requests(self, owner: bytes) -> tuple[KeptRequest, ...]:
+        """All requests of an owner's queue, newest first."""
+        ...
+
+    def count_requests(self, address: str | None) -> int:
+        """How many requests are pending: from one address, or in total."""
+        ...
+
+    def keep_request(self, request: KeptRequest) -> None:
+        """Add a request, or replace what is kept under its RequestID."""
+        ...
+
+    def drop_request(self, request_id: bytes) -> None:
+        """Forget a request."""
+        ...
+
+    def releases(self, platform_id: UUID) -> tuple[KeptRelease, ...]:
+        """All releases of a platform, newest first."""
+        ...
+
+    def keep_release(self, release: KeptRelease) -> None:
+        """Add a release, or replace what is kept under its RequestID."""
+        ...
+
+
+class Vault(Protocol):
+    """An MA's store. Two transactions never see each other half done; what was committed survives a crash."""
+
+    def transaction(self) -> AbstractContextManager[VaultTransaction]:
+        """All or nothing: an exception inside rolls back."""
         ...
