@@ -1,1 +1,1 @@
-"""`lms-authority`: so far the Migration Selection Authority's station, which approves by file."""
+"""`lms-authority`: the Migration Authority, and the station of the Migration Selection Authority."""

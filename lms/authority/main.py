@@ -1,91 +1,27 @@
-"""The command line of `lms-authority`: `approve` an enrolment request with the owner's token.
-
-The trust list is the station's only memory: the newest one lies in a file that this program replaces before it
-hands out the grant.
-"""
+"""The command line of `lms-authority`: its options are this file's literal tables."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final
+from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from lms.errors import BadRequest, LmsError
-from lms.files import create_file, read_file, write_file
-from lms.model.keys import digits
-from lms.model.release import EnrolmentAnswer, EnrolmentOrder
-from lms.process import run_program
-from lms.terminal import complain, read_secret, say, show
-from lms.wire.document import MIB
-from lms.wire.enrolment import read_platform_enrolment
-from lms.wire.record import read_record, write_record
-
-_MAX_FILE: Final = 16 * MIB
-
-
-def _ek_roots(paths: list[str]) -> tuple[bytes, ...]:
-    found: list[bytes] = []
-    for path in paths:
-        try:
-            parsed = x509.load_pem_x509_certificates(read_file(Path(path), MIB))
-        except ValueError:
-            raise BadRequest(f"cannot read CA certificates from '{path}'") from None
-        found += [c.public_bytes(Encoding.DER) for c in parsed]
-    return tuple(found)
-
-
-def approve(arguments: argparse.Namespace) -> dict[str, object]:
-    """Show whose request it is, ask for its digits, and grant it."""
-    request = read_file(Path(arguments.request), _MAX_FILE)
-    enrolment = read_platform_enrolment(request)
-    register = Path(arguments.trust_list)
-    facts = {
-        "platform": str(enrolment.platform.platform_id),
-        "ek": enrolment.ek_name.digits,
-        "key": enrolment.drsk_name.digits,
-        "birth-evidence": enrolment.born,
-    }
-    if arguments.new_trust_list and register.exists():
-        raise BadRequest(f"cannot begin a new trust list in '{register}': it exists")
-    if Path(arguments.output).exists():
-        raise BadRequest(f"cannot write '{arguments.output}': it exists")
-    said = arguments.digits
-    if said is None:
-        if not sys.stdin.isatty():
-            raise BadRequest("cannot approve without the digits that the machine shows: give --digits")
-        show(facts, as_json=False, out=sys.stderr)
-        said = input("digits that the machine shows: ")
-    order = EnrolmentOrder(
-        request=request,
-        digits=said,
-        ek_roots=_ek_roots(arguments.ek_root),
-        vouch=arguments.vouch,
-        replacement=arguments.replacement,
-        trust_list=None if arguments.new_trust_list else read_file(register, _MAX_FILE),
-        now=datetime.now(UTC).replace(microsecond=0),
-    )
-    inputs = {
-        "token": read_file(Path(arguments.token), MIB),
-        "token-password": read_secret(arguments.token_password, "token password"),
-        "request": write_record(order),
-    }
-    answer = read_record(EnrolmentAnswer, run_program("lms.opener", ["grant"], inputs))
-    # A number that was given out must never be given out again: the list is safe before anybody sees the grant.
-    write_file(register, answer.trust_list)
-    create_file(Path(arguments.output), answer.grant, mode=0o644)
-    return {**facts, "request": digits(enrolment.request_id), "grant": arguments.output}
+from lms.authority import station
+from lms.errors import LmsError
+from lms.terminal import complain, say, show
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lms-authority", description="Migration Selection Authority's station.")
     parser.add_argument("--json", action="store_true", help="answer as one JSON object")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    made = verbs.add_parser("approve", help="grant an enrolment request", description="Grant an enrolment request.")
+
+    def verb(name: str, text: str, run: Any) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        return made
+
+    made = verb("approve", "answer a request with the owner's token", station.approve)
     made.add_argument("request", metavar="FILE", help="the request")
     made.add_argument("--token", metavar="FILE", required=True, help="the owner's Emergency Recovery Token")
     made.add_argument("--token-password", metavar="FILE", help="its password; - is standard input")
@@ -103,7 +39,7 @@ def main() -> int:
     """Run `lms-authority`."""
     arguments = _parser().parse_args()
     try:
-        show(approve(arguments), arguments.json)
+        show(arguments.run(arguments), arguments.json)
     except LmsError as error:
         return complain("lms-authority", error, arguments.json)
     except (KeyboardInterrupt, EOFError):
