@@ -14,7 +14,7 @@ from uuid import UUID
 from lms.model.keys import Name
 from lms.model.secret import Secret
 from lms.model.tpm import Credential
-from lms.model.trust import Mode
+from lms.model.trust import Mode, Pair
 
 CLIENT_NONCE_SIZE = 32
 
@@ -97,7 +97,8 @@ class KeptRequest:
 class KeptRelease:
     """A package handed out to a pair under an approval.
 
-    `ended` where a later approval superseded it, `confirmed` where the pair has archived since.
+    `retires` are the platform's other pairs at that time: they end when the new pair has archived (`confirmed`),
+    or at once where the approval said `stolen`. `ended` where a later approval superseded the release.
     """
 
     request_id: bytes
@@ -106,6 +107,7 @@ class KeptRelease:
     ek_name: Name
     srk_name: Name
     released: datetime
+    retires: tuple[Pair, ...]
     stolen: bool
     ended: bool = False
     confirmed: bool = False
