@@ -12,7 +12,7 @@ from uuid import UUID
 from lms.model.keys import Name
 from lms.model.packages import InnerKey, MsaApproval
 from lms.model.tpm import Attestation, Credential, OuterWrap
-from lms.model.trust import Mode
+from lms.model.trust import Mode, Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,31 @@ class RestoreRequest:
     package_id: UUID | None
     sequence: int | None
     entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedRestoreRequest:
+    """A restore request whose every proof fits; `lms.wire.restoration` alone makes it.
+
+    `digest` is SHA-256 of its signed bytes. Its entries are the requester's word: nothing proves them.
+    """
+
+    request: RestoreRequest
+    digest: bytes
+    ek: bytes
+    ek_name: Name
+    ak_name: Name
+    srk_name: Name
+
+    @property
+    def request_id(self) -> bytes:
+        """Of the request, recomputed."""
+        return self.request.base.request_id
+
+    @property
+    def pair(self) -> Pair:
+        """The TPM that asks."""
+        return Pair(self.ek_name, self.srk_name)
 
 
 @dataclass(frozen=True, slots=True)
