@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import Any, Final
 from uuid import UUID
 
 from lms.errors import NotProvisioned
 from lms.model.keys import Algorithm, Name
 from lms.model.packages import DestinationKind, InnerKey, MsaApproval
 from lms.model.policies import DuplicationPolicy
+from lms.model.registered import Registry
 from lms.model.secret import Secret
 from lms.model.tpm import Attestation, OuterWrap, SealedObject
+
+
+ADDED_LATER: Final[dict[str, Any]] = {"added_later": True}
+"""Metadata of a field that records of an earlier version do not have: there it has its default."""
 
 
 class Health(Enum):
@@ -20,8 +26,8 @@ class Health(Enum):
 
     UNPROVISIONED = "unprovisioned"
     CREATED = "created"
-    AT_RISK = "at-risk"
     STALE = "stale"
+    AT_RISK = "at-risk"
     PROTECTED = "protected"
     RESTORE_NEEDED = "restore-needed"
 
@@ -87,6 +93,7 @@ class PlatformState:
 
     `sequence` is the last number spent on a package, `archived` that of the newest package which every place
     keeps (`package_id`); 0 before the first. `request_nonce` is that of the enrolment request on its way.
+    `unarchived` says that something was registered or unregistered since that package.
     """
 
     platform_id: UUID
@@ -107,6 +114,8 @@ class PlatformState:
     trust_list: bytes | None = None
     enrolment: Enrolment | None = None
     request_nonce: bytes | None = None
+    registry: Registry = field(default=Registry(), metadata=ADDED_LATER)
+    unarchived: bool = field(default=False, metadata=ADDED_LATER)
 
     def require_drsk(self) -> RecoverableKey:
         """The DRSK. Raises NotProvisioned where there is none yet."""
@@ -127,4 +136,6 @@ class PlatformState:
             return Health.UNPROVISIONED
         if not self.destinations or self.package_id is None:
             return Health.CREATED
+        if self.unarchived:
+            return Health.STALE
         return Health.AT_RISK if len(self.destinations) == 1 else Health.PROTECTED

@@ -1,7 +1,8 @@
 """Our own records as JSON: any frozen dataclass of `lms.model`, by its type hints.
 
 For what one machine writes for itself (state, messages between our own processes); what others read is XML
-with a schema. Unknown and missing fields are refused, so that a record is never half understood.
+with a schema. Unknown and missing fields are refused, so that a record is never half understood; only a
+field that was added to its dataclass later (metadata `added_later`) may be missing, and has its default then.
 """
 
 from __future__ import annotations
@@ -64,9 +65,10 @@ def _value(kind: Any, plain: Any) -> Any:
         return origin(_value(arguments[0], item) for item in plain)
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        if not isinstance(plain, dict) or plain.keys() != hints.keys():
+        later = {f.name for f in dataclasses.fields(kind) if f.metadata.get("added_later")}
+        if not isinstance(plain, dict) or not hints.keys() - later <= plain.keys() <= hints.keys():
             raise ValueError("fields differ")
-        return typing.cast(Any, kind)(**{name: _value(hint, plain[name]) for name, hint in hints.items()})
+        return typing.cast(Any, kind)(**{name: _value(hints[name], value) for name, value in plain.items()})
     if kind is Name:
         return Name.from_text(plain)
     if kind in (bytes, Secret):

@@ -61,6 +61,15 @@ def test_a_missing_field_is_refused(plain, field):
         read_record(PlatformState, json.dumps(plain).encode())
 
 
+@pytest.mark.parametrize("field", ["registry", "unarchived"])
+def test_a_field_that_was_added_later_may_be_missing_from_an_old_record(plain, archived, field):
+    assert plain.pop(field) is not None
+    assert read_record(PlatformState, json.dumps(plain).encode()) == archived.state
+    plain[field] = "nonsense"
+    with pytest.raises(MalformedStructure):
+        read_record(PlatformState, json.dumps(plain).encode())
+
+
 @pytest.mark.parametrize("record", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
 def test_what_is_no_record_is_refused(record):
     with pytest.raises(MalformedStructure):
