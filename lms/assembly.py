@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from lms.adapters.opener import OpenerProcess
 from lms.adapters.store import ArchiveDirectory, StateDirectory
 from lms.adapters.tpm import TpmDevice
 from lms.config import Configuration
@@ -51,6 +52,10 @@ def assembled(configuration: Configuration, endorsement_auth: Secret) -> Iterato
             archives=tuple(ArchiveDirectory(path) for path in configuration.archives),
             now=utc_now,
             host_name=socket.gethostname(),
+            opener=OpenerProcess,
+            algorithm=configuration.algorithm,
+            srk_handle=configuration.srk_handle,
+            drsk_handle=configuration.drsk_handle,
             ek_roots=tuple(c for c in certificates if c.issuer == c.subject),
             ek_intermediates=tuple(c for c in certificates if c.issuer != c.subject),
         )

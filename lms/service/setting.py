@@ -9,10 +9,10 @@ from datetime import datetime
 from cryptography import x509
 
 from lms.errors import ClockUnset, EkUntrusted, NotProvisioned, OwnerAuthFailed
-from lms.model.keys import Algorithm, Name
+from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm, Name
 from lms.model.platform import PlatformState
 from lms.model.secret import Secret
-from lms.ports import EndorsementKey, PackageArchive, PlatformStore, Tpm
+from lms.ports import EndorsementKey, PackageArchive, PlatformStore, TokenOpener, Tpm
 from lms.wire.endorsement import check_endorsement_key
 from lms.wire.tpm.public import name_of
 
@@ -21,13 +21,21 @@ NO_SECRET = Secret(b"")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where a use case acts. `ek_roots` and `ek_intermediates` are the TPM makers' CA certificates."""
+    """Where a use case acts. `ek_roots` and `ek_intermediates` are the TPM makers' CA certificates.
+
+    `opener` makes what opens a token file with its password. Algorithm and handles are for new keys: those of
+    a provisioned platform stand in its state.
+    """
 
     tpm: Tpm
     store: PlatformStore
     archives: tuple[PackageArchive, ...]
     now: Callable[[], datetime]
     host_name: str
+    opener: Callable[[bytes, Secret], TokenOpener]
+    algorithm: Algorithm = Algorithm.ECC_P256
+    srk_handle: int = SRK_HANDLE
+    drsk_handle: int = DRSK_HANDLE
     ek_roots: tuple[x509.Certificate, ...] = ()
     ek_intermediates: tuple[x509.Certificate, ...] = ()
 

@@ -114,6 +114,7 @@ class Platform:
             archives=(ArchiveDirectory(self.archive_directory),),
             now=lambda: self.now,
             host_name="testhost",
+            opener=OpenerProcess,
             ek_roots=self.ek_roots,
             ek_intermediates=self.ek_intermediates,
         )

@@ -1,0 +1,27 @@
+"""The acts of the service, by their verbs (DESIGN §4): what `lms.boot` and the jobs of `lmsd` run.
+
+An act takes a Call and a Setting, does what one use case ensures, and answers with plain values (JSON).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from lms.service.acts.call import Answer, Call
+from lms.service.acts.facts import status
+from lms.service.acts.platform import enroll, make_archive, provision_platform
+from lms.service.acts.restore import restore
+from lms.service.setting import Setting
+
+Act = Callable[[Call, Setting], Answer]
+
+ACTS: Final[Mapping[str, Act]] = {
+    "status": status,
+    "provision": provision_platform,
+    "enroll": enroll,
+    "archive": make_archive,
+    "restore": restore,
+}
+
+__all__ = ["ACTS", "Act", "Answer", "Call"]
