@@ -1,25 +1,51 @@
 """Configuration: `/etc/lms/lms.toml` and `lms.toml.d/*.toml`, later files over earlier ones (DESIGN §4).
 
-An unknown or bad key is refused with file, key and line. `SETTINGS` is the literal list of all keys; the
-manual's table is made from it.
+An unknown or bad key is refused with file, key and line. `SETTINGS` is the literal list of all keys, those of a
+table with its name and a dot before them; the manual's table is made from it.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from lms.errors import BadConfiguration
 from lms.files import read_file
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
-from lms.names import DEFAULT_CONFIG, DEFAULT_STATE_DIRECTORY
+from lms.names import DEFAULT_AUTHORITY_DIRECTORY, DEFAULT_CONFIG, DEFAULT_STATE_DIRECTORY
 
 _MAX_BYTES: Final = 1024 * 1024
 _OWNER_HANDLES: Final = range(0x81000000, 0x81800000)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a server listens; `host` is a name or an address without brackets."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityConfiguration:
+    """The table `authority`: a Migration Authority on this machine. Without `tcti` its keys are kept in software."""
+
+    state_directory: Path = Path(DEFAULT_AUTHORITY_DIRECTORY)
+    listen: Endpoint = Endpoint("::", 8443)
+    store: str | None = None
+    tcti: str | None = None
+    retention_days: int = 90
+    quota_mib: int = 1024
+    ek_roots: tuple[Path, ...] = ()
+
+    @property
+    def store_url(self) -> str:
+        """Where packages are kept, as SQLAlchemy spells it: by default a file in the state directory."""
+        return self.store or f"sqlite:///{self.state_directory / 'vault.sqlite'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +59,7 @@ class Configuration:
     drsk_handle: int = DRSK_HANDLE
     ek_roots: tuple[Path, ...] = ()
     archives: tuple[Path, ...] = ()
+    authority: AuthorityConfiguration = field(default_factory=AuthorityConfiguration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +95,23 @@ def _handle(value: Any) -> int:
     return value
 
 
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError("expected a whole number from 1 on")
+    return value
+
+
+def _endpoint(value: Any) -> Endpoint:
+    host, _, port = _text(value).rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 <= int(port) < 1 << 16:
+        raise ValueError("expected HOST:PORT, an IPv6 address in brackets")
+    return Endpoint(host, int(port))
+
+
 def _algorithm(value: Any) -> Algorithm:
     try:
         return Algorithm(value)
@@ -83,14 +127,39 @@ SETTINGS: Final = {
     "drsk_handle": Setting(_handle, "persistent handle of the DRSK, fixed at provisioning: consumers store it"),
     "ek_roots": Setting(_paths, "CA certificates of TPM makers: PEM files, or directories of them"),
     "archives": Setting(_paths, "Backup Archives: directories that get a copy of every package"),
+    "authority.state_directory": Setting(_path, "where a Migration Authority keeps its keys, mode 0700"),
+    "authority.listen": Setting(_endpoint, "where it listens: HOST:PORT, an IPv6 address in brackets"),
+    "authority.store": Setting(_text, "where it keeps packages: an SQLAlchemy URL; default: SQLite in its directory"),
+    "authority.tcti": Setting(_text, "its TPM; without one its keys are kept in software"),
+    "authority.retention_days": Setting(_count, "how long a package stays after its deletion was asked for"),
+    "authority.quota_mib": Setting(_count, "how many MiB of packages it keeps for one platform"),
+    "authority.ek_roots": Setting(_paths, "CA certificates of the TPM makers that it accepts"),
 }
+_TABLES: Final = {"authority": AuthorityConfiguration}
 
 
 def _line_of(text: str, key: str) -> int:
+    table, _, last = key.rpartition(".")
+    within = ""
     for number, line in enumerate(text.splitlines(), 1):
-        if re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*(=|\.)|\s*\[+\s*{re.escape(key)}\s*\]", line):
-            return number
+        if header := re.match(r"\s*\[+\s*([^\]\s]+)\s*\]", line):
+            within = header[1].replace('"', "").replace("'", "")
+            if within == key:
+                return number
+        elif found := re.match(r"\s*([\w.\"'-]+)\s*=", line):
+            said = found[1].replace('"', "").replace("'", "")
+            names = (said, f"{within}.{said}" if within else said)
+            if key in names or (table in names and last in line):
+                return number
     return 1
+
+
+def _keys(plain: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in plain.items():
+        if key in _TABLES and isinstance(value, dict):
+            yield from ((f"{key}.{name}", inner) for name, inner in value.items())
+        else:
+            yield key, value
 
 
 def _read_one(path: Path) -> dict[str, Any]:
@@ -100,7 +169,7 @@ def _read_one(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadConfiguration(f"cannot read '{path}': {error}") from None
     values = {}
-    for key, value in plain.items():
+    for key, value in _keys(plain):
         try:
             values[key] = SETTINGS[key].read(value)
         except (KeyError, ValueError) as error:
@@ -121,6 +190,9 @@ def load_configuration(path: Path | None) -> Configuration:
     values: dict[str, Any] = {}
     for file in files:
         values |= _read_one(file)
+    for table, make in _TABLES.items():
+        within = [key for key in values if key.startswith(f"{table}.")]
+        values[table] = make(**{key.removeprefix(f"{table}."): values.pop(key) for key in within})
     configuration = Configuration(**values)
     if configuration.srk_handle == configuration.drsk_handle:
         raise BadConfiguration(f"cannot accept '{main}': srk_handle and drsk_handle are the same")

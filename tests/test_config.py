@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
 from lms.assembly import assembled
-from lms.config import SETTINGS, Configuration, load_configuration
+from lms.config import SETTINGS, Configuration, Endpoint, load_configuration
 from lms.errors import BadConfiguration, FileProblem
 from lms.model.keys import Algorithm
 from lms.model.secret import Secret
@@ -20,6 +21,13 @@ GOOD = {
     "drsk_handle": ("0x81000014", 0x81000014),
     "ek_roots": ('["/a.pem", "/b"]', (Path("/a.pem"), Path("/b"))),
     "archives": ('["/mnt"]', (Path("/mnt"),)),
+    "authority.state_directory": ('"/srv/ma"', Path("/srv/ma")),
+    "authority.listen": ('"[2001:db8::1]:443"', Endpoint("2001:db8::1", 443)),
+    "authority.store": ('"postgresql://db/ma"', "postgresql://db/ma"),
+    "authority.tcti": ('"swtpm:path=/ma"', "swtpm:path=/ma"),
+    "authority.retention_days": ("30", 30),
+    "authority.quota_mib": ("7", 7),
+    "authority.ek_roots": ('["/c"]', (Path("/c"),)),
 }
 BAD = {
     "tcti": '""',
@@ -30,6 +38,15 @@ BAD = {
     "ek_roots": '"/not/a/list"',
     "archives": "[7]",
     "unknown": "1",
+    "authority.state_directory": "7",
+    "authority.listen": '"2001:db8::1:443"',
+    "authority.store": "7",
+    "authority.tcti": '""',
+    "authority.retention_days": "0",
+    "authority.quota_mib": "true",
+    "authority.ek_roots": "[7]",
+    "authority.unknown": "1",
+    "authority": "7",
 }
 
 
@@ -46,7 +63,7 @@ def test_every_key_is_tried():
 def test_a_good_value(path, key):
     text, value = GOOD[key]
     path.write_text(f"{key} = {text}\n")
-    assert getattr(load_configuration(path), key) == value
+    assert attrgetter(key)(load_configuration(path)) == value
 
 
 @pytest.mark.parametrize("key", BAD)
@@ -55,6 +72,28 @@ def test_a_bad_value_is_named_with_file_line_and_key(path, key):
     with pytest.raises(BadConfiguration) as caught:
         load_configuration(path)
     assert all(part in str(caught.value) for part in (str(path), "line 3", f"'{key}'"))
+
+
+def test_a_bad_value_in_a_table_is_named(path):
+    path.write_text('tcti = "swtpm:path=/x"\n\n[authority]\nlisten = "localhost:1"\ntcti = 7\n')
+    with pytest.raises(BadConfiguration, match=r"line 5, key 'authority\.tcti'"):
+        load_configuration(path)
+
+
+@pytest.mark.parametrize("value", ["localhost", ":8443", "[::1]", "host:", "host:x", "host:65536", "[]:1"])
+def test_a_place_to_listen_at_has_host_and_port(path, value):
+    path.write_text(f'[authority]\nlisten = "{value}"\n')
+    with pytest.raises(BadConfiguration, match=r"line 2, key 'authority\.listen'"):
+        load_configuration(path)
+    path.write_text('[authority]\nlisten = "localhost:8443"\n')
+    assert load_configuration(path).authority.listen == Endpoint("localhost", 8443)
+
+
+def test_an_authority_keeps_packages_in_its_directory_unless_it_is_said(path):
+    path.write_text('[authority]\nstate_directory = "/srv/ma"\n')
+    assert load_configuration(path).authority.store_url == "sqlite:////srv/ma/vault.sqlite"
+    path.write_text('authority.store = "postgresql://db/ma"\n')
+    assert load_configuration(path).authority.store_url == "postgresql://db/ma"
 
 
 @pytest.mark.parametrize("content", [b"tcti = \n", b"\xff"], ids=["no-toml", "no-utf8"])
