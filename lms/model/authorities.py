@@ -16,8 +16,6 @@ from lms.model.secret import Secret
 from lms.model.tpm import Credential
 from lms.model.trust import Mode, Pair
 
-CLIENT_NONCE_SIZE = 32
-
 
 @dataclass(frozen=True, slots=True)
 class AuthorityIdentity:
@@ -114,6 +112,14 @@ class KeptRelease:
 
 
 # --- what is said to an MA ---
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end of a connection: `certificate` (DER) where one was shown in the handshake."""
+
+    address: str
+    certificate: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
