@@ -71,6 +71,11 @@ class AuthFailed(LmsError):
     hint = "the authorisation of this TPM object is another one; repeated failures lock the TPM"
 
 
+class NotAuthorized(LmsError):
+    blame = Blame.AUTHORISATION
+    hint = "ask as root, or let polkit ask for an administrator's password; your own jobs and items need neither"
+
+
 # The TPM
 
 
@@ -335,6 +340,16 @@ class PackageConflict(LmsError):
     hint = "an authority never overwrites: archive again, which makes a new package"
 
 
+class VaultFailed(LmsError):
+    blame = Blame.AUTHORITY
+    hint = "the authority's database failed and nothing was kept: its operator checks its disk, its log and its rights"
+
+
+class VaultTooNew(LmsError):
+    blame = Blame.AUTHORITY
+    hint = "a newer version of this software made the vault; update the authority first, nothing was changed"
+
+
 # State
 
 
@@ -368,6 +383,16 @@ class NothingEnrolled(LmsError):
     hint = "run `lmsctl enroll` first: an archive without a destination could never be restored"
 
 
+class RegisterStale(LmsError):
+    blame = Blame.STATE
+    hint = "give the newest trust list: from an old one, a number would be given out twice"
+
+
+class NotEnrolled(LmsError):
+    blame = Blame.STATE
+    hint = "the trust list does not know it: approve its enrolment first, or give the newest trust list"
+
+
 class TakeOver(LmsError):
     blame = Blame.STATE
     hint = "find out whether it has a new board or is a clone; `--replacement` approves the new TPM beside the old one"
@@ -388,7 +413,52 @@ class ClockUnset(LmsError):
     hint = "set the clock; it is earlier than something this platform already saw"
 
 
+class NotRegistered(LmsError):
+    blame = Blame.STATE
+    hint = "`lmsctl keys` lists what you registered"
+
+
+class StillNeeded(LmsError):
+    blame = Blame.STATE
+    hint = "unregister what hangs below this key first"
+
+
+class QuotaExceeded(LmsError):
+    blame = Blame.STATE
+    hint = "unregister something: a package has at most 64 MiB, and one user at most 64 entries and 2 MiB of it"
+
+
+class CiphertextLost(LmsError):
+    blame = Blame.STATE
+    hint = "unregister this item, or register it again; an older package may still hold it"
+
+
 class Busy(LmsError):
     blame = Blame.STATE
     retry = True
     hint = "another instance works on this state directory; wait for it or stop it"
+
+
+# The bus
+
+
+class BusUnavailable(LmsError):
+    blame = Blame.STATE
+    retry = True
+    hint = "check that the bus which `bus` in the configuration names is running, and that you may use it"
+
+
+class BusNameTaken(LmsError):
+    blame = Blame.STATE
+    hint = "another lmsd serves this bus: stop it, or give this one another `bus`"
+
+
+class BusRefused(LmsError):
+    blame = Blame.STATE
+    hint = "check that lmsd is running on this bus, and that its version is the one of this program"
+
+
+class NoAnswer(LmsError):
+    blame = Blame.STATE
+    retry = True
+    hint = "the service is busy or hangs: see its journal"

@@ -88,6 +88,13 @@ def create_file(path: Path, content: bytes, mode: int = 0o600) -> None:
         sync_directory(path.parent)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file; absent is success. Raises FileProblem."""
+    with _named("remove", path):
+        path.unlink(missing_ok=True)
+        sync_directory(path.parent)
+
+
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Be the only one who works on a directory. Raises Busy where somebody else does."""

@@ -60,6 +60,14 @@ class DuplicatedKey:
     outer: OuterWrap
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A storage key on the way down from a persistent key to an object, and the authorisation that using it takes."""
+
+    key: SealedObject
+    auth: Secret
+
+
 class Tpm(Protocol):
     """One TPM. Implemented by `lms.adapters.tpm`."""
 
@@ -98,8 +106,10 @@ class Tpm(Protocol):
         """TPM2B_PUBLIC of the AK, re-derived in the endorsement hierarchy."""
         ...
 
-    def create(self, parent: int, template: bytes, *, auth: Secret, data: Secret) -> SealedObject:
-        """TPM2_Create below the persistent `parent`; empty secrets mean none."""
+    def create(
+        self, parent: int, template: bytes, *, auth: Secret, data: Secret, path: tuple[Step, ...] = ()
+    ) -> SealedObject:
+        """TPM2_Create below the persistent `parent`, or below the last key of `path`; empty secrets mean none."""
         ...
 
     def create_certified(self, parent: int, template: bytes) -> CertifiedKey:
@@ -140,15 +150,17 @@ class Tpm(Protocol):
         """TPM2_Import below the persistent `parent`; `symmetric` is TPMT_SYM_DEF_OBJECT of the inner wrap."""
         ...
 
-    def loaded_name(self, parent: int, key: SealedObject, probe: SealedObject | None) -> tuple[Name, Secret]:
+    def loaded_name(
+        self, parent: int, key: SealedObject, probe: SealedObject | None, path: tuple[Step, ...] = ()
+    ) -> tuple[Name, Secret]:
         """Load `key` as a transient object, return its Name, and what the sealed `probe` below it holds.
 
         The probe has userWithAuth and an empty authorisation; without one the secret is empty.
         """
         ...
 
-    def unseal(self, parent: int, key: SealedObject, *, auth: Secret) -> Secret:
-        """TPM2_Unseal of a sealed object below `parent` by its own authorisation."""
+    def unseal(self, parent: int, key: SealedObject, *, auth: Secret, path: tuple[Step, ...] = ()) -> Secret:
+        """TPM2_Unseal of a sealed object below `parent`, or the last key of `path`, by its own authorisation."""
         ...
 
     def unseal_as_owner(self, parent: int, key: SealedObject, owner_auth: Secret) -> Secret:
@@ -173,6 +185,18 @@ class PlatformStore(Protocol):
 
     def save(self, state: PlatformState) -> None:
         """Replace the state, wholly or not at all."""
+        ...
+
+    def keep_ciphertext(self, ciphertext: bytes) -> bytes:
+        """Keep the ciphertext of an item, before the state names it by what this returns: its SHA-256."""
+        ...
+
+    def load_ciphertext(self, digest: bytes) -> bytes:
+        """A ciphertext that the state names. Raises CiphertextLost where it is gone or altered."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove the ciphertexts that the state does not name: forgotten ones, and what a crash left."""
         ...
 
     def save_package(self, document: bytes) -> None:

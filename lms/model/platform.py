@@ -16,7 +16,6 @@ from lms.model.registered import Registry
 from lms.model.secret import Secret
 from lms.model.tpm import Attestation, OuterWrap, SealedObject
 
-
 ADDED_LATER: Final[dict[str, Any]] = {"added_later": True}
 """Metadata of a field that records of an earlier version do not have: there it has its default."""
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from lms.errors import BadRequest, ContentMismatch
+from lms.errors import BadRequest, ContentMismatch, DocumentError
 from lms.model.keys import Name
 from lms.model.packages import Item, ItemUsage
 from lms.model.secret import Secret
@@ -21,6 +21,7 @@ NONCE_SIZE: Final = 12
 TAG_SIZE: Final = 16
 KEY_SIZE: Final = 32
 MAX_CONTENT: Final = 32 * MIB
+_ANY_NAME: Final = Name(b"\0\x0b" + bytes(32))
 _KIND: Final = DocumentKind(NAMESPACE, "Content", "package-1.xsd", 64 * MIB)
 
 
@@ -75,6 +76,17 @@ def encrypt_item(content: Content, content_key: str, key: Secret, nonce: bytes) 
     return Item(
         content.usage, content.owner, content.application, content.label, content_key, encrypt(key, nonce, plaintext)
     )
+
+
+def check_place(owner: str, application: str, label: str) -> None:
+    """Whether a package can carry these words. Raises BadRequest: one bad label would spoil every archive."""
+    place = Content(UUID(int=0), _ANY_NAME, ItemUsage.DATA, owner, application, label, b"")
+    try:
+        read_document(write("Content", place, _CONTENT), _KIND)
+    except (DocumentError, ValueError):
+        raise BadRequest(
+            "cannot register this: owner, application and label are lines of at most 255 characters"
+        ) from None
 
 
 def decrypt_item(item: Item, key: Secret, platform_id: UUID, key_id: Name) -> Secret:

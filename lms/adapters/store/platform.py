@@ -1,11 +1,17 @@
-"""`lms.ports.PlatformStore` as a directory: `state.json` and `package.xml`, each replaced wholly."""
+"""`lms.ports.PlatformStore` as a directory: `state.json` and `package.xml`, each replaced wholly; `items/DIGEST`.
+
+A ciphertext is named by its SHA-256: it is written before the state names it, and removed after the state
+forgot it, so a crash leaves at most a file that nobody needs.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Final
 
-from lms.files import ensure_directory, read_file, write_file
+from lms.errors import CiphertextLost, FileProblem
+from lms.files import ensure_directory, read_file, remove_file, write_file
 from lms.model.platform import PlatformState
 from lms.wire.document import MIB
 from lms.wire.record import read_record, write_record
@@ -36,6 +42,37 @@ class StateDirectory:
     def save(self, state: PlatformState) -> None:
         """Replace the state, wholly or not at all."""
         write_file(self._state, write_record(state))
+
+    @property
+    def _items(self) -> Path:
+        return self._directory / "items"
+
+    def keep_ciphertext(self, ciphertext: bytes) -> bytes:
+        """Keep the ciphertext of an item; its SHA-256."""
+        digest = hashlib.sha256(ciphertext).digest()
+        ensure_directory(self._items)
+        write_file(self._items / digest.hex(), ciphertext)
+        return digest
+
+    def load_ciphertext(self, digest: bytes) -> bytes:
+        """A ciphertext that the state names. Raises CiphertextLost where it is gone or altered."""
+        try:
+            ciphertext = read_file(self._items / digest.hex(), _MAX_PACKAGE)
+        except FileProblem as error:
+            raise CiphertextLost(str(error)) from None
+        if hashlib.sha256(ciphertext).digest() != digest:
+            raise CiphertextLost(f"cannot use '{self._items / digest.hex()}': it was altered")
+        return ciphertext
+
+    def sweep(self) -> None:
+        """Remove the ciphertexts that the state does not name: forgotten ones, and what a crash left."""
+        if not self._items.is_dir():
+            return
+        state = self.load()
+        named = set() if state is None else {digest.hex() for digest in state.registry.digests}
+        for file in self._items.iterdir():
+            if file.name not in named:
+                remove_file(file)
 
     def save_package(self, document: bytes) -> None:
         """Replace the newest package."""

@@ -53,7 +53,8 @@ def _attestation(attest: Any, signature: Any) -> Attestation:
 def create_certified(tpm: Context, parent: int, template: bytes) -> CertifiedKey:
     """TPM2_Create and TPM2_CertifyCreation."""
     with tpm.persistent(parent) as above:
-        key, creation_data, creation_hash, ticket = keys.new_key(tpm, above, template)
+        with sessions.carrying(tpm) as session:
+            key, creation_data, creation_hash, ticket = keys.new_key(tpm, above, template, session)
         with (
             sessions.carrying(tpm, tpm.endorsement_auth) as session,
             tpm.loaded(above, key) as loaded,

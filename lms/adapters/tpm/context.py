@@ -6,7 +6,7 @@ A bare TPM has three slots for objects and three for sessions: everything taken 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,13 +17,15 @@ from tpm2_pytss.types import TPM2B_PRIVATE, TPM2B_PUBLIC
 
 from lms.adapters.tpm import capabilities
 from lms.adapters.tpm.channel import DeadlineTcti
-from lms.adapters.tpm.responses import HANDLE, VALUE, doing
-from lms.errors import BadRequest, KeyNotFound, MalformedStructure
+from lms.adapters.tpm.responses import BAD_AUTH, HANDLE, VALUE, doing
+from lms.errors import AuthFailed, BadRequest, KeyNotFound, MalformedStructure
 from lms.model.keys import Name
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
+from lms.ports import Step
 from lms.wire.tpm.public import ALG_RSA, name_of
 
+NOTHING: Final = Secret(b"")
 _PERSISTENT: Final = range(0x81000000, 0x82000000)
 
 
@@ -115,13 +117,31 @@ class Context:
         return data[start : start + 2 + int.from_bytes(data[start : start + 2], "big")]
 
     @contextmanager
-    def loaded(self, parent: Any, key: SealedObject) -> Iterator[Any]:
-        """Load `key` below `parent`, whose authorisation is empty."""
-        private, public = read(TPM2B_PRIVATE, key.private), read(TPM2B_PUBLIC, key.public)
-        with doing("load the key"):
-            handle = self.esapi.load(parent, private, public)
-        with self.flushing(handle):
+    def loaded(self, parent: Any, key: SealedObject, session: Any = ESYS_TR.PASSWORD) -> Iterator[Any]:
+        """Load `key` below `parent`, whose authorisation is empty, or goes through `session`."""
+        with self.flushing(self._load(parent, key, session)) as handle:
             yield handle
+
+    def _load(self, parent: Any, key: SealedObject, session: Any) -> Any:
+        private, public = read(TPM2B_PRIVATE, key.private), read(TPM2B_PUBLIC, key.public)
+        with doing("load the key", {BAD_AUTH: AuthFailed}):
+            return self.esapi.load(parent, private, public, session1=session)
+
+    @contextmanager
+    def reached(self, handle: int, path: tuple[Step, ...], session: Any) -> Iterator[Any]:
+        """The last key of a path from a persistent handle down, ready for use in `session`; the key there without one.
+
+        Each key of the path lets go of the one above it: a bare TPM holds three.
+        """
+        with self.persistent(handle) as root, ExitStack() as above:
+            key, auth = root, NOTHING
+            for step in path:
+                with self.authorised(key, auth):
+                    below = self._load(key, step.key, session)
+                above.close()
+                key, auth = above.enter_context(self.flushing(below)), step.auth
+            with self.authorised(key, auth):
+                yield key
 
     @contextmanager
     def loaded_public(self, public: bytes) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from typing import Self
 
 from lms.adapters.tpm import attestation, capabilities, keys, migration
 from lms.adapters.tpm.channel import DeadlineTcti, Observer, endpoint_for
-from lms.adapters.tpm.context import Context, Salt
+from lms.adapters.tpm.context import NOTHING, Context, Salt
 from lms.adapters.tpm.responses import doing
 from lms.adapters.tpm.worker import Worker
 from lms.model.keys import Algorithm, Name
@@ -17,7 +17,7 @@ from lms.model.packages import MsaApproval
 from lms.model.policies import Branch, DuplicationPolicy
 from lms.model.secret import Secret
 from lms.model.tpm import Attestation, Credential, OuterWrap, SealedObject
-from lms.ports import CertifiedKey, DuplicatedKey, EndorsementKey
+from lms.ports import CertifiedKey, DuplicatedKey, EndorsementKey, Step
 
 
 class TpmDevice:
@@ -32,7 +32,7 @@ class TpmDevice:
         self,
         tcti: str,
         *,
-        endorsement_auth: Secret = keys.NOTHING,
+        endorsement_auth: Secret = NOTHING,
         deadline_s: float = 30.0,
         rsa_deadline_s: float = 180.0,
         observe: Observer | None = None,
@@ -100,9 +100,11 @@ class TpmDevice:
         """TPM2B_PUBLIC of the AK, re-derived in the endorsement hierarchy."""
         return self._worker.run(attestation.attestation_key)
 
-    def create(self, parent: int, template: bytes, *, auth: Secret, data: Secret) -> SealedObject:
-        """TPM2_Create below the persistent `parent`; empty secrets mean none."""
-        return self._worker.run(lambda tpm: keys.create(tpm, parent, template, auth, data))
+    def create(
+        self, parent: int, template: bytes, *, auth: Secret, data: Secret, path: tuple[Step, ...] = ()
+    ) -> SealedObject:
+        """TPM2_Create below the persistent `parent`, or below the last key of `path`; AuthFailed."""
+        return self._worker.run(lambda tpm: keys.create(tpm, parent, template, auth, data, path))
 
     def create_certified(self, parent: int, template: bytes) -> CertifiedKey:
         """TPM2_Create with empty auth, then TPM2_CertifyCreation by the AK."""
@@ -144,13 +146,15 @@ class TpmDevice:
         """TPM2_Import below the persistent `parent`; BlobRefused."""
         return self._worker.run(lambda tpm: migration.import_key(tpm, parent, public, outer, symmetric, inner_key))
 
-    def loaded_name(self, parent: int, key: SealedObject, probe: SealedObject | None) -> tuple[Name, Secret]:
+    def loaded_name(
+        self, parent: int, key: SealedObject, probe: SealedObject | None, path: tuple[Step, ...] = ()
+    ) -> tuple[Name, Secret]:
         """Load `key` as a transient object, return its Name, and what the sealed `probe` below it holds."""
-        return self._worker.run(lambda tpm: keys.loaded_name(tpm, parent, key, probe))
+        return self._worker.run(lambda tpm: keys.loaded_name(tpm, parent, key, probe, path))
 
-    def unseal(self, parent: int, key: SealedObject, *, auth: Secret) -> Secret:
-        """TPM2_Unseal of a sealed object below `parent` by its own authorisation; AuthFailed."""
-        return self._worker.run(lambda tpm: keys.unseal(tpm, parent, key, auth))
+    def unseal(self, parent: int, key: SealedObject, *, auth: Secret, path: tuple[Step, ...] = ()) -> Secret:
+        """TPM2_Unseal of a sealed object below `parent`, or the last key of `path`; AuthFailed."""
+        return self._worker.run(lambda tpm: keys.unseal(tpm, parent, key, auth, path))
 
     def unseal_as_owner(self, parent: int, key: SealedObject, owner_auth: Secret) -> Secret:
         """TPM2_Unseal of a sealed object whose policy is PolicySecret(owner); OwnerAuthFailed."""

@@ -20,15 +20,16 @@ from tpm2_pytss.types import (
 )
 
 from lms.adapters.tpm import sessions
-from lms.adapters.tpm.context import Context, read
+from lms.adapters.tpm.context import NOTHING, Context, read
 from lms.adapters.tpm.responses import doing
 from lms.errors import BadRequest, HandleOccupied
 from lms.model.keys import Algorithm, Name
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
-from lms.wire.tpm.public import name_of, srk_template
+from lms.ports import Step
+from lms.wire.tpm.foreign import foreign_name
+from lms.wire.tpm.public import srk_template
 
-NOTHING: Final = Secret(b"")
 _SEALED_MAX: Final = 128
 _AUTH_MAX: Final = 32
 _RANDOM_MAX: Final = 32
@@ -86,25 +87,24 @@ def _sensitive(auth: Secret, data: Secret) -> Any:
 
 
 def new_key(
-    tpm: Context, parent: Any, template: bytes, *, auth: Secret = NOTHING, data: Secret = NOTHING
+    tpm: Context, parent: Any, template: bytes, session: Any, *, auth: Secret = NOTHING, data: Secret = NOTHING
 ) -> tuple[SealedObject, Any, Any, Any]:
     """TPM2_Create: the key, and creation data, hash and ticket as tpm2_pytss has them."""
     area = read(TPM2B_PUBLIC, template)
-    with (
-        sessions.carrying(tpm, auth, data) as session,
-        tpm.patience(template),
-        doing("create a key"),
-    ):
+    with tpm.patience(template), doing("create a key", sessions.OF_THE_OBJECT):
         private, public, *evidence = tpm.esapi.create(parent, _sensitive(auth, data), area, session1=session)
     creation_data, creation_hash, ticket = evidence
     key = SealedObject(bytes(public.marshal()), bytes(private.marshal()))
     return key, creation_data, creation_hash, ticket
 
 
-def create(tpm: Context, parent: int, template: bytes, auth: Secret, data: Secret) -> SealedObject:
-    """TPM2_Create below a persistent parent."""
-    with tpm.persistent(parent) as handle:
-        return new_key(tpm, handle, template, auth=auth, data=data)[0]
+def create(
+    tpm: Context, parent: int, template: bytes, auth: Secret, data: Secret, path: tuple[Step, ...]
+) -> SealedObject:
+    """TPM2_Create below a persistent parent, or below the last key of a path."""
+    secrets = (auth, data, *(step.auth for step in path))
+    with sessions.carrying(tpm, *secrets) as session, tpm.reached(parent, path, session) as above:
+        return new_key(tpm, above, template, session, auth=auth, data=data)[0]
 
 
 def persist(tpm: Context, parent: int, key: SealedObject, handle: int, owner_auth: Secret) -> None:
@@ -154,12 +154,12 @@ def _unsealed(tpm: Context, loaded: Any, **authorisation: Any) -> Secret:
         return Secret(bytes(tpm.esapi.unseal(loaded, **authorisation)))
 
 
-def unseal(tpm: Context, parent: int, key: SealedObject, auth: Secret) -> Secret:
+def unseal(tpm: Context, parent: int, key: SealedObject, auth: Secret, path: tuple[Step, ...]) -> Secret:
     """TPM2_Unseal by the object's own authorisation."""
     with (
         sessions.salted(tpm) as session,
-        tpm.persistent(parent) as above,
-        tpm.loaded(above, key) as loaded,
+        tpm.reached(parent, path, session) as above,
+        tpm.loaded(above, key, session) as loaded,
         tpm.authorised(loaded, auth),
     ):
         return _unsealed(tpm, loaded, session1=session)
@@ -177,18 +177,21 @@ def unseal_as_owner(tpm: Context, parent: int, key: SealedObject, owner_auth: Se
         return _unsealed(tpm, loaded, session1=policy, session2=session)
 
 
-def loaded_name(tpm: Context, parent: int, key: SealedObject, probe: SealedObject | None) -> tuple[Name, Secret]:
+def loaded_name(
+    tpm: Context, parent: int, key: SealedObject, probe: SealedObject | None, path: tuple[Step, ...]
+) -> tuple[Name, Secret]:
     """The Name under which the TPM takes `key`, and what it unseals below it."""
-    if probe is None:
-        with tpm.persistent(parent) as above, tpm.loaded(above, key) as loaded:
-            return name_of(tpm.public(loaded)), NOTHING
+    opened = sessions.salted(tpm) if probe is not None else sessions.carrying(tpm, *(step.auth for step in path))
     with (
-        sessions.salted(tpm) as session,
-        tpm.persistent(parent) as above,
-        tpm.loaded(above, key) as loaded,
-        tpm.loaded(loaded, probe) as sealed,
+        opened as session,
+        tpm.reached(parent, path, session) as above,
+        tpm.loaded(above, key, session) as loaded,
     ):
-        return name_of(tpm.public(loaded)), _unsealed(tpm, sealed, session1=session)
+        name = foreign_name(tpm.public(loaded))
+        if probe is None:
+            return name, NOTHING
+        with tpm.loaded(loaded, probe) as sealed:
+            return name, _unsealed(tpm, sealed, session1=session)
 
 
 def random(tpm: Context, size: int) -> bytes:

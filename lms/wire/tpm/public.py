@@ -300,6 +300,11 @@ def vault_template() -> bytes:
     return srk_template(Algorithm.ECC_P256)
 
 
+def user_key_template(algorithm: Algorithm) -> bytes:
+    """The storage key of one user, below the DRSK: moves with it, never by itself (it has no policy)."""
+    return _template(DRSK_ATTRIBUTES, _storage_parameters(algorithm))
+
+
 def sealed_template(attributes: Attributes, policy: bytes = b"") -> bytes:
     """A sealed object: content keys, kept inner keys, probes."""
     return _template(attributes, KeyedHashParameters(), policy)
