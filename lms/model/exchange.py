@@ -93,6 +93,24 @@ class VerifiedEnrolment:
     srk_name: Name
     drsk_name: Name
     born: bool
+    trust_list_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedAuthorityEnrolment:
+    """An MA's request whose every proof fits; `lms.wire.enrolment` alone makes it.
+
+    `ek` is the TPM2B_PUBLIC to which the answer's credential goes, `ak_name` the Name beside which it opens:
+    where the MA has no TPM, its vault stands for both.
+    """
+
+    request_id: bytes
+    authority: AuthorityEnrolment
+    ek: bytes
+    ek_certificates: tuple[bytes, ...]
+    ek_name: Name
+    ak_name: Name
+    vault_name: Name
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,6 +322,11 @@ def attestation_public(key: ec.EllipticCurvePublicKey) -> bytes:
     return _template(AK_ATTRIBUTES, _AK_PARAMETERS, unique=_point(key))
 
 
+def vault_public(key: ec.EllipticCurvePublicKey) -> bytes:
+    """The vault parent of an MA with a TPM (PROTOCOL §1); ValueError for another curve."""
+    return _template(SRK_ATTRIBUTES, _storage_parameters(Algorithm.ECC_P256), unique=_point(key))
+
+
 def approval_public(key: ec.EllipticCurvePublicKey) -> bytes:
     """An approval root, wherever its private half lives (PROTOCOL §1); ValueError for another curve."""
     return _template(APPROVAL_ATTRIBUTES, EccParameters(NIST_P256), unique=_point(key))
