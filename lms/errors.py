@@ -423,7 +423,7 @@ class StillNeeded(LmsError):
     hint = "unregister what hangs below this key first"
 
 
-class QuotaExceeded(LmsError):
+class RegistryFull(LmsError):
     blame = Blame.STATE
     hint = "unregister something: a package has at most 64 MiB, and one user at most 64 entries and 2 MiB of it"
 
