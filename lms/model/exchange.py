@@ -111,6 +111,7 @@ class VerifiedAuthorityEnrolment:
     ek_name: Name
     ak_name: Name
     vault_name: Name
+    trust_list_number: int
 
 
 @dataclass(frozen=True, slots=True)

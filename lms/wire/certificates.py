@@ -5,7 +5,7 @@ Certificates never end; what is withdrawn is withdrawn by the trust list.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
@@ -15,9 +15,10 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lms.errors import SignerWithdrawn, UntrustedSigner, WrongRole
+from lms.model.addresses import Host
 from lms.model.owner import Owner
 from lms.model.packages import Signed
 from lms.model.trust import Identity, Role, TrustList
@@ -123,9 +124,12 @@ def make_ca(key: ec.EllipticCurvePrivateKey, now: datetime) -> bytes:
     return builder.not_valid_before(now).sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
-def _with_identity(builder: x509.CertificateBuilder, identity: Identity, now: datetime) -> x509.CertificateBuilder:
-    san = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity.urn)])
-    return builder.add_extension(san, critical=False).not_valid_before(now)
+def _with_identity(
+    builder: x509.CertificateBuilder, identity: Identity, now: datetime, hosts: Sequence[Host] = ()
+) -> x509.CertificateBuilder:
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.urn)]
+    names += [x509.DNSName(h) if isinstance(h, str) else x509.IPAddress(h) for h in dict.fromkeys(hosts)]
+    return builder.add_extension(x509.SubjectAlternativeName(names), critical=False).not_valid_before(now)
 
 
 def issue(
@@ -136,17 +140,20 @@ def issue(
     now: datetime,
     *,
     attestation: bool = False,
+    hosts: Sequence[Host] = (),
 ) -> bytes:
     """A certificate by the owner's CA (DER) for what `identity` signs, DER.
 
-    One for an AK says so (`attestation`): it speaks for evidence of the TPM and for no document.
+    One for an AK says so (`attestation`): it speaks for evidence of the TPM and for no document. One for a TLS
+    server names its `hosts` beside the identity.
     """
     builder = _builder(
         identity.role.value, x509.load_der_x509_certificate(ca).subject, key, ca_key.public_key(), ca=False
     )
-    if attestation:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([_AK_USAGE]), critical=False)
-    return _with_identity(builder, identity, now).sign(ca_key, hashes.SHA256()).public_bytes(Encoding.DER)
+    usage = _AK_USAGE if attestation else ExtendedKeyUsageOID.SERVER_AUTH if hosts else None
+    if usage is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    return _with_identity(builder, identity, now, hosts).sign(ca_key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
 def for_attestation(certificate: x509.Certificate) -> bool:

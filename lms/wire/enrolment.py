@@ -134,7 +134,14 @@ def read_authority_enrolment(document: bytes) -> VerifiedAuthorityEnrolment:
     expected = enrolment_id(authority.ma_id, request.base.nonce, ek_name, vault_name, ak_name, tls_key)
     check_request_id(request.base, expected)
     return VerifiedAuthorityEnrolment(
-        request.base.request_id, authority, ek, request.base.ek_certificates, ek_name, ak_name, vault_name
+        request_id=request.base.request_id,
+        authority=authority,
+        ek=ek,
+        ek_certificates=request.base.ek_certificates,
+        ek_name=ek_name,
+        ak_name=ak_name,
+        vault_name=vault_name,
+        trust_list_number=request.base.trust_list_number,
     )
 
 
