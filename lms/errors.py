@@ -43,6 +43,11 @@ class BadRequest(LmsError):
     hint = "see `lmsctl VERB --help`"
 
 
+class NoSuchJob(LmsError):
+    blame = Blame.CALLER
+    hint = "a finished job is forgotten after a day; ask for the jobs that there are"
+
+
 class BadConfiguration(LmsError):
     blame = Blame.CALLER
     hint = "correct the file at the line that is named"

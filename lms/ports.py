@@ -26,6 +26,7 @@ from lms.model.authorities import (
     ServiceInformation,
     Session,
 )
+from lms.model.jobs import JobLedger
 from lms.model.keys import Algorithm, Name
 from lms.model.packages import MsaApproval
 from lms.model.platform import PlatformState
@@ -70,6 +71,10 @@ class Step:
 
 class Tpm(Protocol):
     """One TPM. Implemented by `lms.adapters.tpm`."""
+
+    def begin(self, endorsement_auth: Secret) -> None:
+        """A new act begins: no salt is trusted any more, AK and EKs are derived with this authorisation."""
+        ...
 
     def endorsement_keys(self) -> tuple[EndorsementKey, ...]:
         """All EKs: RSA-2048 first where there is one; also those without a certificate."""
@@ -205,6 +210,18 @@ class PlatformStore(Protocol):
 
     def load_package(self) -> bytes | None:
         """The newest package."""
+        ...
+
+
+class JobJournal(Protocol):
+    """Where jobs are written down. Every write is durable when it returns; no secret is in it."""
+
+    def load(self) -> JobLedger:
+        """The journal; an empty one where there is none yet."""
+        ...
+
+    def save(self, ledger: JobLedger) -> None:
+        """Replace the journal, wholly or not at all."""
         ...
 
 

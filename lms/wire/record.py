@@ -63,6 +63,10 @@ def _value(kind: Any, plain: Any) -> Any:
         return None if plain is None else _value(some, plain)
     if origin in (tuple, frozenset):
         return origin(_value(arguments[0], item) for item in plain)
+    if origin is dict:
+        if not isinstance(plain, dict):
+            raise ValueError("no object")
+        return plain
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         later = {f.name for f in dataclasses.fields(kind) if f.metadata.get("added_later")}

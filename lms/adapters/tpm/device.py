@@ -39,13 +39,14 @@ class TpmDevice:
     ) -> None:
         endpoint_for(tcti)  # a bad configuration is told at once
         self._salt = Salt()
+        self._endorsement_auth = endorsement_auth
 
         def open_context() -> Context:
             return Context(
                 DeadlineTcti(endpoint_for(tcti), deadline_s, observe),
                 bare=tcti.startswith("swtpm"),
                 salt=self._salt,
-                endorsement_auth=endorsement_auth,
+                endorsement_auth=self._endorsement_auth,
                 rsa_deadline_s=rsa_deadline_s,
             )
 
@@ -60,6 +61,12 @@ class TpmDevice:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def begin(self, endorsement_auth: Secret) -> None:
+        """A new act begins: no salt is trusted any more, AK and EKs are derived with this authorisation."""
+        self._salt.name = None
+        self._endorsement_auth = endorsement_auth
+        self._worker.renew()
 
     def endorsement_keys(self) -> tuple[EndorsementKey, ...]:
         """All EKs: RSA-2048 first where there is one; also those without a certificate."""

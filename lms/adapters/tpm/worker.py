@@ -28,6 +28,7 @@ class Worker:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
+        self._outdated = False
         self._thread = threading.Thread(target=self._work, name="tpm", daemon=True)
         self._thread.start()
 
@@ -39,6 +40,10 @@ class Worker:
                 raise TpmUnavailable("cannot use the TPM: the connection was closed")
             self._jobs.put((job, future))
         return future.result()
+
+    def renew(self) -> None:
+        """Throw the context away before the next job, which gets a new one."""
+        self._outdated = True
 
     def close(self) -> None:
         """Finish the jobs that wait, then let go of the TPM; twice is harmless."""
@@ -55,6 +60,9 @@ class Worker:
         self._drop()
 
     def _do(self, job: Callable[[Context], Any], future: Future[Any]) -> None:
+        if self._outdated:
+            self._outdated = False
+            self._drop()
         try:
             if self._context is None:
                 self._context = self._open_context()
