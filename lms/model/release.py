@@ -49,10 +49,43 @@ class EnrolmentOrder:
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentAnswer:
-    """The signed grant for the machine, and the signed trust list that the approver keeps."""
+    """The signed grant for the machine, and what the approver keeps: trust list and recovery sheet, signed."""
 
     grant: bytes
     trust_list: bytes
+    sheet: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestorationOrder:
+    """What an approver wants restored: the request, an authority's annex to it, the digits that the machine shows.
+
+    `sheet` is the last one issued for the platform, `supersedes` the RequestIDs approved for it before, both from
+    the approver's register. `ek_roots` and `vouch` as in `EnrolmentOrder`; `accepted_stale` is a Sequence below
+    the sheet's that the approver accepts by number; with `stolen` the platform's other TPMs are retired at once.
+    """
+
+    request: bytes
+    annex: bytes | None
+    digits: str
+    ek_roots: tuple[bytes, ...]
+    vouch: bool
+    trust_list: bytes
+    sheet: bytes
+    supersedes: tuple[bytes, ...]
+    now: datetime
+    not_after: datetime
+    stolen: bool = False
+    accepted_stale: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestorationAnswer:
+    """The signed approval for machine and authority, and what the approver keeps, signed."""
+
+    approval: bytes
+    trust_list: bytes
+    sheet: bytes
 
 
 @dataclass(frozen=True, slots=True)

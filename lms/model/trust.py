@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import Self
@@ -108,3 +108,14 @@ class TrustList:
     def withdrawn_since(self, identity: Identity) -> datetime | None:
         """When the identity was withdrawn, or None."""
         return min((w.since for w in self.withdrawn if w.identity == identity), default=None)
+
+    def platform(self, platform_id: UUID) -> TrustedPlatform | None:
+        """What the MSA approved of a platform, or None."""
+        return next((p for p in self.platforms if p.platform_id == platform_id), None)
+
+    def with_platform(self, entry: TrustedPlatform) -> TrustList:
+        """The list with `entry` in place of what it says of that platform; the same object where it says so."""
+        if entry in self.platforms:
+            return self
+        others = tuple(p for p in self.platforms if p.platform_id != entry.platform_id)
+        return replace(self, platforms=(*others, entry))

@@ -22,7 +22,7 @@ from lms.wire.enrolment import enrolment_id, read_platform_enrolment
 from lms.wire.exchange_v1 import ENROLMENT_REQUEST
 from lms.wire.signature import sign
 from tests.support.documents import NOW, SoftwareSigner, make_package, make_platform, private_key
-from tests.support.exchange import attested, platform_request
+from tests.support.exchange import attested, platform_request, signed_trust_list
 
 OURS, THEIRS = make_platform(), make_platform("other")
 ATTACKER = private_key("attacker")
@@ -112,7 +112,7 @@ def under_a_key_of_the_attacker(platform_id) -> SoftwareSigner:
 
 def approve(document, shown=None):
     """What the approver does who reads the digits at the machine; vouching, so that no EK certificate helps."""
-    order = EnrolmentOrder(document, digits(shown or MINE.base.request_id), (), True, None, NOW)
+    order = EnrolmentOrder(document, digits(shown or MINE.base.request_id), (), True, signed_trust_list(), NOW)
     return grant(order, OURS.world.owner, OURS.world.keys)
 
 

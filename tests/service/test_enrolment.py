@@ -17,6 +17,7 @@ from lms.errors import (
     NotCanonical,
     OwnerMismatch,
     PolicyMismatch,
+    RegisterStale,
     SignatureInvalid,
     SignerWithdrawn,
     TakeOver,
@@ -204,15 +205,27 @@ def test_what_was_granted_to_another_chip_is_of_no_use(machine, pretender):
 def test_a_withdrawn_signer_grants_nothing_by_an_old_trust_list(machine):
     """The list in hand counts, not the one that the grant brings."""
     first = granted(machine)
-    state = take(machine, first.grant)
+    take(machine, first.grant)
+    answer = granted(machine, trust_list=first.trust_list)
     signer = WORLD.signer_of(Role.SIGNER, "signer")
     withdrawn = (Withdrawal(Identity(Role.SIGNER, uuid("signer")), NOW - timedelta(days=1)),)
     known = listed(first.trust_list, number=2, withdrawn=withdrawn)
-    machine.store.save(replace(state, trust_list=known))
-    answer = granted(machine, trust_list=first.trust_list)
+    machine.store.save(replace(machine.state, trust_list=known))
     with pytest.raises(SignerWithdrawn):
         take(machine, altered(answer, signer))
     assert take(machine, answer.grant).trust_list == known
+
+
+def test_nothing_is_granted_from_an_old_register(machine):
+    """The next number was given out already: other bytes under it would be a conflict everywhere."""
+    first = granted(machine)
+    state = take(machine, first.grant)
+    known = listed(first.trust_list, number=2)
+    machine.store.save(replace(state, trust_list=known))
+    for old in (first.trust_list, None):
+        with pytest.raises(RegisterStale):
+            granted(machine, trust_list=old)
+    assert granted(machine, trust_list=known).trust_list == known
 
 
 def test_digits_that_were_not_shown_are_refused(machine):
