@@ -66,7 +66,9 @@ def _refuse_doctype(document: bytes) -> None:
     raise MalformedXml("cannot read XML: there is no root element")
 
 
-def _parse(document: bytes) -> etree._Element:
+def parse(document: bytes) -> etree._Element:
+    """The root of hostile bytes, whatever it is. Raises DoctypeForbidden, MalformedXml."""
+    _refuse_doctype(document)
     parser = etree.XMLParser(
         resolve_entities=False,
         no_network=True,
@@ -111,8 +113,7 @@ def read_document(document: bytes, kind: DocumentKind) -> etree._Element:
     """
     if len(document) > kind.max_bytes:
         raise TooLarge(f"cannot accept a {kind.root} of {len(document)} bytes: at most {kind.max_bytes}")
-    _refuse_doctype(document)
-    root = _parse(document)
+    root = parse(document)
     if root.tag != kind.tag:
         raise WrongDocument(f"cannot accept '{etree.QName(root).localname}': expected '{kind.root}'")
     # A signature over the canonical form would let bytes change unseen (white space, quotes, declarations).
@@ -123,16 +124,21 @@ def read_document(document: bytes, kind: DocumentKind) -> etree._Element:
         raise NotCanonical(f"cannot accept a {kind.root}: {error}") from None
     if _BEYOND_SCHEMA(root):
         raise SchemaViolation(f"cannot accept a {kind.root} with processing instructions or qualified attributes")
-    schema = _schema(kind.schema)
-    if not schema.validate(root):
-        first = schema.error_log.last_error  # type: ignore[attr-defined]
-        raise SchemaViolation(f"cannot accept a {kind.root}: {first.message} (line {first.line})")
+    check_schema(root, kind.schema)
     return root
+
+
+def check_schema(element: etree._Element, name: str) -> None:
+    """Hold an element against a schema file of this package. Raises SchemaViolation."""
+    schema = _schema(name)
+    if not schema.validate(element):
+        first = schema.error_log.last_error  # type: ignore[attr-defined]
+        reason = f"{first.message} (line {first.line})"
+        raise SchemaViolation(f"cannot accept a {etree.QName(element).localname}: {reason}")
 
 
 def root_name(document: bytes) -> str:
     """Local name of the root element, for `inspect` to choose a reader; nothing is believed."""
     if len(document) > 256 * MIB:
         raise TooLarge("cannot read a document of more than 256 MiB")
-    _refuse_doctype(document)
-    return etree.QName(_parse(document)).localname
+    return etree.QName(parse(document)).localname
