@@ -5,6 +5,7 @@ Needs no owner authorisation: the blobs were made when their destinations were e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -25,6 +26,7 @@ from lms.model.packages import (
 )
 from lms.model.platform import EnrolledDestination, PlatformState, RecoverableKey
 from lms.service import probe
+from lms.service.packing import pack
 from lms.service.setting import Setting, provisioned
 from lms.service.signing import signer_of
 from lms.wire.acceptance import PackageTrust, accept_package
@@ -50,7 +52,7 @@ def archive(setting: Setting) -> PlatformState:
     # The number is spent before the package exists: no two packages ever share one.
     state = replace(state, sequence=state.sequence + 1, time_floor=now)
     setting.store.save(state)
-    package = build_package(state, setting.host_name, now, package_id)
+    package = build_package(state, setting.host_name, now, package_id, setting.store.load_ciphertext)
     document = sign(write_package(package), signer_of(setting.tpm, state))
     trust = PackageTrust(
         owner=read_owner(state.owner_document),
@@ -63,14 +65,17 @@ def archive(setting: Setting) -> PlatformState:
     setting.store.save_package(document)
     for place in setting.archives:
         place.keep(state.platform_id, state.sequence, package_id, document)
-    state = replace(state, archived=state.sequence, package_id=package_id)
+    state = replace(state, archived=state.sequence, package_id=package_id, unarchived=False)
     setting.store.save(state)
     return state
 
 
-def build_package(state: PlatformState, host_name: str, now: datetime, package_id: UUID) -> MigrationPackage:
-    """The package that a state gives at a time; pure."""
+def build_package(
+    state: PlatformState, host_name: str, now: datetime, package_id: UUID, ciphertext: Callable[[bytes], bytes]
+) -> MigrationPackage:
+    """The package that a state gives at a time; `ciphertext` gives that of an item by its digest."""
     drsk = state.require_drsk()
+    packed = pack(state.registry, drsk.name, ciphertext)
     refs = {d.identity: f"d{number}" for number, d in enumerate(state.destinations)}
     header = Header(
         package_id=package_id,
@@ -92,8 +97,10 @@ def build_package(state: PlatformState, host_name: str, now: datetime, package_i
         policy=drsk.policy,
         certification=_certification(drsk),
         blobs=tuple(_blob(d, refs[d.identity]) for d in state.destinations),
+        passwords=packed.items.passwords,
+        data=packed.items.data,
     )
-    return MigrationPackage(header, (), (key,), _probe_of(state))
+    return MigrationPackage(header, packed.content_keys, (key,), (*_probe_of(state), *packed.child_keys))
 
 
 def _certification(drsk: RecoverableKey) -> Certification | None:

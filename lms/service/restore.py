@@ -15,6 +15,7 @@ from lms.model.keys import Algorithm, Name, same_digits
 from lms.model.owner import Owner
 from lms.model.packages import ChildKey, MigratingKey, MigrationPackage, VerifiedPackage
 from lms.model.platform import Birth, PlatformState, RecoverableKey
+from lms.model.registered import Registry
 from lms.model.release import Release, ReleasedKey, ReleaseRequest
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
@@ -23,6 +24,7 @@ from lms.ports import TokenOpener
 from lms.service import probe
 from lms.service.archive import archive
 from lms.service.enroll import enroll_token
+from lms.service.packing import unpack
 from lms.service.setting import PreparedTpm, Setting, check_clock, prepare_tpm
 from lms.service.signing import make_signing_key
 from lms.wire.acceptance import PackageTrust, accept_package
@@ -204,6 +206,7 @@ def _restore(
     sealed_probe = _probe(package, key.key_id)
     probe.prove(setting.tpm, srk_handle, imported, key.key_id, sealed_probe)
     assert key.policy is not None  # `_recoverable` takes no other
+    registry = _registry(setting, package, key.key_id, state, sealed_probe)
     restored = PlatformState(
         platform_id=package.header.source.platform_id,
         owner_document=order.owner.document,
@@ -221,11 +224,29 @@ def _restore(
         sequence=max(package.header.sequence, 0 if state is None else state.sequence),
         archived=package.header.sequence,
         trust_list=None if state is None else state.trust_list,
+        registry=registry,
     )
     setting.store.save(restored)
+    setting.store.sweep()
     _make_room(setting, drsk_handle, key.key_id, order.replace_foreign, owner_auth)
     setting.tpm.persist(srk_handle, imported, drsk_handle, owner_auth)
     return restored
+
+
+def _registry(
+    setting: Setting,
+    package: MigrationPackage,
+    drsk: Name,
+    state: PlatformState | None,
+    sealed_probe: SealedObject | None,
+) -> Registry:
+    """What is registered: as this machine knows it, unless the package is newer than its state (an old disk image)."""
+    known = Registry() if state is None else state.registry
+    if state is not None and package.header.sequence <= state.sequence:
+        return known
+    archived = unpack(package, drsk, setting.store.keep_ciphertext, sealed_probe)
+    # What only the state knows was perhaps never archived: better kept twice than lost.
+    return archived.over(known).rooted(drsk)
 
 
 def _birth(key: MigratingKey, state: PlatformState | None) -> Birth | None:
