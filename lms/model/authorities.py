@@ -33,6 +33,11 @@ class AuthorityIdentity:
     vault_auth: Secret | None
     request_nonce: bytes
 
+    @property
+    def destination(self) -> str:
+        """ID of this MA as a destination of packages (PROTOCOL §0)."""
+        return str(self.ma_id)
+
 
 @dataclass(frozen=True, slots=True)
 class KeptOwner:

@@ -18,6 +18,15 @@ from lms.model.tpm import Attestation, Credential, OuterWrap
 
 VERSION: Final = "1"
 SYSTEM: Final = "system"
+_MOST_IN_A_DAY: Final = 1000
+
+
+def sequence_ceiling(last: int, stored: datetime, now: datetime) -> int:
+    """The highest Sequence that a platform can have reached since `last` was stored (PROTOCOL §6).
+
+    Without it, one package with an absurd number would make every later one stale.
+    """
+    return last + _MOST_IN_A_DAY * (1 + max(0, (now - stored).days))
 
 
 class Flow(Enum):

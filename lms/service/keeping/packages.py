@@ -1,0 +1,134 @@
+"""Packages at a Migration Authority: what is taken, how long it stays, what never goes (PROTOCOL §6, §7).
+
+A platform whose root is an attacker's has a good session and a good signing key. It can add packages, and mark
+them; it cannot take away what was there before it was taken over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import datetime
+from itertools import pairwise
+from uuid import UUID
+
+from lms.errors import LastPackage, NameMismatch, NotAtAuthority, PackageStale, SequenceTooHigh
+from lms.model.authorities import KeptPackage, Receipt
+from lms.model.packages import MigrationPackage, VerifiedPackage, sequence_ceiling
+from lms.ports import VaultTransaction
+from lms.service.keeping.access import Bound
+from lms.service.keeping.setting import AuthoritySetting
+from lms.wire.acceptance import PackageTrust, accept_package
+from lms.wire.tpm.public import DRSK_ATTRIBUTES, name_of, read_public
+
+
+def take_package(setting: AuthoritySetting, transaction: VaultTransaction, asker: Bound, document: bytes) -> Receipt:
+    """Keep a package of the platform that asks; the same bytes again are no change.
+
+    Raises the errors of acceptance, PackageStale, SequenceTooHigh, BlobRefused (no blob that our vault opens),
+    NameMismatch (a key that the MSA does not know), PackageConflict.
+    """
+    platform_id, now = asker.claim.platform_id, setting.now()
+    digest = hashlib.sha256(document).digest()
+    kept = transaction.packages(platform_id)
+    for before in kept:
+        if before.digest == digest:
+            return _receipt(before, changed=False)
+    served = asker.served
+    trust = PackageTrust(
+        owner=served.owner,
+        now=now,
+        platform_id=platform_id,
+        parent=name_of(setting.identity.vault),
+        judged_at=now,
+        trust_list=served.trusted,
+    )
+    package = _judged(setting, accept_package(document, trust), asker)
+    header = package.header
+    _check_sequence(header.sequence, kept, now)
+    new = KeptPackage(
+        header.package_id, served.kept.fingerprint, platform_id, header.sequence, now, digest, len(document)
+    )
+    transaction.keep_package(new, document)
+    _confirm_release(transaction, asker)
+    _make_room(setting, transaction, platform_id, now)
+    return _receipt(new, changed=True)
+
+
+def _receipt(kept: KeptPackage, *, changed: bool) -> Receipt:
+    return Receipt(str(kept.package_id), kept.digest, kept.stored, changed)
+
+
+def _judged(setting: AuthoritySetting, verified: VerifiedPackage, asker: Bound) -> MigrationPackage:
+    package = verified.content
+    if package.header.source.parent_name != asker.claim.pair.srk_name:
+        raise NameMismatch("cannot keep the package: it was made below another SRK than the one that asks")
+    destination = setting.identity.destination
+    ours = {d.ref for d in package.header.destinations if d.identity == destination}
+    for key in package.migrating_keys:
+        if read_public(key.public).attributes == DRSK_ATTRIBUTES and key.key_id not in asker.platform.drsk_names:
+            raise NameMismatch(f"cannot keep the package: key '{key.label}' is not one that was approved")
+        for blob in key.blobs:
+            if blob.destination in ours:
+                # A blob that our vault does not open would be found out on the day it is needed.
+                setting.key.rewrap(key.key_id, blob.outer, setting.identity.vault)
+    return package
+
+
+def _check_sequence(sequence: int, kept: tuple[KeptPackage, ...], now: datetime) -> None:
+    if not kept:
+        return
+    last = kept[0]
+    if sequence <= last.sequence:
+        raise PackageStale(f"cannot keep Sequence {sequence}: {last.sequence} is here")
+    ceiling = sequence_ceiling(last.sequence, last.stored, now)
+    if sequence > ceiling:
+        raise SequenceTooHigh(f"cannot keep Sequence {sequence}: after {last.sequence} it is at most {ceiling} today")
+
+
+def _confirm_release(transaction: VaultTransaction, asker: Bound) -> None:
+    """An archive by the new pair confirms its release, and retires the pairs before it."""
+    pair = asker.claim.pair
+    for release in transaction.releases(asker.claim.platform_id):
+        if (release.ek_name, release.srk_name) == (pair.ek_name, pair.srk_name) and not release.ended:
+            transaction.keep_release(replace(release, confirmed=True))
+
+
+def mark_package(setting: AuthoritySetting, transaction: VaultTransaction, asker: Bound, package_id: UUID) -> Receipt:
+    """Mark a package for deletion; it stays for the retention. Raises NotAtAuthority, LastPackage."""
+    kept = transaction.packages(asker.claim.platform_id)
+    found = next((p for p in kept if p.package_id == package_id), None)
+    if found is None:
+        raise NotAtAuthority(f"cannot delete {package_id}: it is not here")
+    if found.marked is not None:
+        return _receipt(found, changed=False)
+    if sum(p.marked is None for p in kept) == 1:
+        raise LastPackage(f"cannot delete {package_id}: it is the last one here")
+    transaction.mark_package(package_id, setting.now())
+    return _receipt(found, changed=True)
+
+
+def _make_room(setting: AuthoritySetting, transaction: VaultTransaction, platform_id: UUID, now: datetime) -> None:
+    """Drop what was marked long ago; above the quota, thin out what lies between oldest and newest."""
+    kept = sorted(transaction.packages(platform_id), key=lambda p: p.sequence)
+    for package in kept:
+        if package.marked is not None and package.marked + setting.limits.retention <= now:
+            transaction.drop_package(package.package_id)
+    left = sorted(transaction.packages(platform_id), key=lambda p: p.sequence)
+    while sum(p.size for p in left) > setting.limits.quota and len(left) > 2:
+        dropped = least_missed(left)
+        transaction.drop_package(dropped.package_id)
+        left.remove(dropped)
+
+
+def least_missed(packages: list[KeptPackage]) -> KeptPackage:
+    """Of at least three packages in the order of their Sequence, the one between whose neighbours least time lies.
+
+    Never the oldest or the newest. A flood of packages thins itself out: what was stored before it, further
+    apart, stays.
+    """
+    gaps = {
+        between.package_id: (after.stored - before.stored, between.sequence)
+        for (before, between), (_, after) in pairwise(pairwise(packages))
+    }
+    return min(packages[1:-1], key=lambda p: gaps[p.package_id])

@@ -1,0 +1,164 @@
+"""Requests that wait at a Migration Authority for its owner's MSA (PROTOCOL §6, §7).
+
+Whoever has a TPM may leave one and fetch its answer. The MA keeps them and judges only what keeps its queue
+clean; whether to approve is the MSA's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from lms.errors import Denied, LmsError, NotAtAuthority, NotAuthorised, QuotaExceeded
+from lms.model.authorities import KeptRequest, Receipt, RequestKind, RequestState
+from lms.model.trust import Pair
+from lms.ports import VaultTransaction
+from lms.service.keeping.access import Station, keep_trust_list, served_for, served_owners, signed_by_msa
+from lms.service.keeping.sessions import Claim
+from lms.service.keeping.setting import AuthoritySetting
+from lms.wire.enrolment import read_platform_enrolment
+from lms.wire.exchange_v1 import ENROLMENT_GRANT
+from lms.wire.restoration import read_restore_approval, read_restore_request
+
+_NOBODY: Final = b""
+_FORGOTTEN_AFTER: Final = timedelta(days=30)
+
+
+def take_enrolment_request(
+    setting: AuthoritySetting, transaction: VaultTransaction, claim: Claim, address: str, document: bytes
+) -> Receipt:
+    """Queue a platform's enrolment request. Raises its errors, NotAuthorised, QuotaExceeded."""
+    enrolment = read_platform_enrolment(document)
+    pair = Pair(enrolment.ek_name, enrolment.srk_name)
+    asked = (enrolment.request_id, enrolment.platform.platform_id, pair)
+    return _queue(setting, transaction, claim, address, document, RequestKind.ENROLMENT, asked)
+
+
+def take_restore_request(
+    setting: AuthoritySetting, transaction: VaultTransaction, claim: Claim, address: str, document: bytes
+) -> Receipt:
+    """Queue a platform's restore request. Raises its errors, NotAuthorised, QuotaExceeded."""
+    verified = read_restore_request(document)
+    asked = (verified.request_id, verified.request.platform_id, verified.pair)
+    return _queue(setting, transaction, claim, address, document, RequestKind.RESTORE, asked)
+
+
+def _queue(
+    setting: AuthoritySetting,
+    transaction: VaultTransaction,
+    claim: Claim,
+    address: str,
+    document: bytes,
+    kind: RequestKind,
+    asked: tuple[bytes, UUID, Pair],
+) -> Receipt:
+    request_id, platform_id, pair = asked
+    if (platform_id, pair) != (claim.platform_id, claim.pair):
+        raise NotAuthorised("cannot take the request: it is not by the TPM that brings it")
+    now = setting.now()
+    served = served_for(transaction, claim)
+    owner = _NOBODY if served is None else served.kept.fingerprint
+    _clean(transaction, owner, pair, request_id, now)
+    found = transaction.request(request_id)
+    if found is not None:
+        return _receipt(found, changed=False)
+    limits = setting.limits
+    if transaction.count_requests(address) >= limits.requests_per_address:
+        raise QuotaExceeded("cannot take the request: too many of this address wait")
+    if transaction.count_requests(None) >= limits.requests:
+        raise QuotaExceeded("cannot take the request: too many wait")
+    new = KeptRequest(request_id, kind, owner, platform_id, pair.ek_name, pair.srk_name, document, now, address)
+    transaction.keep_request(new)
+    return _receipt(new, changed=True)
+
+
+def _receipt(kept: KeptRequest, *, changed: bool) -> Receipt:
+    return Receipt(kept.request_id.hex().upper(), hashlib.sha256(kept.document).digest(), kept.received, changed)
+
+
+def _clean(transaction: VaultTransaction, owner: bytes, pair: Pair, request_id: bytes, now: datetime) -> None:
+    """One request waits for each TPM: the newest; what nobody answered for long is forgotten."""
+    for kept in transaction.requests(owner):
+        if kept.state is not RequestState.PENDING or kept.request_id == request_id:
+            continue
+        if kept.ek_name == pair.ek_name or kept.received + _FORGOTTEN_AFTER <= now:
+            transaction.drop_request(kept.request_id)
+
+
+def own_request(transaction: VaultTransaction, claim: Claim, request_id: bytes) -> KeptRequest:
+    """A request of the TPM that asks. Raises NotAtAuthority."""
+    kept = transaction.request(request_id)
+    if kept is None or (kept.ek_name, kept.srk_name) != (claim.pair.ek_name, claim.pair.srk_name):
+        raise NotAtAuthority("cannot find this request: it was never left here, or was forgotten")
+    if kept.state is RequestState.DENIED:
+        raise Denied(f"cannot go on with request {request_id.hex().upper()}: the owner denied it")
+    return kept
+
+
+def take_grant(setting: AuthoritySetting, transaction: VaultTransaction, document: bytes) -> Receipt:
+    """The MSA's answer to an enrolment, whoever brings it. Raises the errors of `judge_signer` and `newer`."""
+    grant, signed = ENROLMENT_GRANT.read(document)
+    served = signed_by_msa(transaction, signed, setting.now())
+    changed = keep_trust_list(transaction, served, grant.trust_list)
+    return _answer(setting, transaction, served.kept.fingerprint, grant.request_id, document, changed=changed)
+
+
+def take_approval(setting: AuthoritySetting, transaction: VaultTransaction, document: bytes) -> Receipt:
+    """The MSA's answer to a restore request, whoever brings it.
+
+    Raises the errors of `read_restore_approval`, NotAtAuthority (no such request, or no such package here).
+    """
+    now = setting.now()
+    refusal: LmsError = NotAuthorised("cannot take this: no owner is served here")
+    for served in served_owners(transaction):
+        try:
+            approval = read_restore_approval(document, served.owner, served.kept.trust_list, now)
+        except LmsError as error:
+            refusal = error
+            continue
+        kept = transaction.request(approval.request_id)
+        if kept is None or kept.kind is not RequestKind.RESTORE:
+            raise NotAtAuthority("cannot take the approval: the request that it answers was not left here")
+        held = {(p.package_id, p.owner) for p in transaction.packages(kept.platform_id)}
+        if (approval.package_id, served.kept.fingerprint) not in held:
+            raise NotAtAuthority(f"cannot take the approval: package {approval.package_id} is not here")
+        changed = keep_trust_list(transaction, served, approval.trust_list)
+        return _answer(setting, transaction, served.kept.fingerprint, approval.request_id, document, changed=changed)
+    raise refusal
+
+
+def _answer(
+    setting: AuthoritySetting,
+    transaction: VaultTransaction,
+    owner: bytes,
+    request_id: bytes,
+    document: bytes,
+    *,
+    changed: bool,
+) -> Receipt:
+    kept = transaction.request(request_id)
+    if kept is not None and kept.owner not in (_NOBODY, owner):
+        raise NotAtAuthority("cannot take the answer: the request waits for another owner")
+    if kept is not None and kept.answer != document:
+        transaction.keep_request(replace(kept, owner=owner, state=RequestState.APPROVED, answer=document))
+        changed = True
+    return Receipt(request_id.hex().upper(), hashlib.sha256(document).digest(), setting.now(), changed)
+
+
+def deny(setting: AuthoritySetting, transaction: VaultTransaction, station: Station, request_id: bytes) -> Receipt:
+    """A station denies a request of its owner's queue. Raises NotAtAuthority."""
+    kept = station_request(transaction, station, request_id)
+    changed = kept.state is not RequestState.DENIED
+    transaction.keep_request(replace(kept, state=RequestState.DENIED, answer=None))
+    return _receipt(kept, changed=changed)
+
+
+def station_request(transaction: VaultTransaction, station: Station, request_id: bytes) -> KeptRequest:
+    """A request of a station's owner. Raises NotAtAuthority."""
+    kept = transaction.request(request_id)
+    if kept is None or kept.owner != station.served.kept.fingerprint:
+        raise NotAtAuthority("cannot find this request in the owner's queue")
+    return kept

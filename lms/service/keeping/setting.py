@@ -1,0 +1,46 @@
+"""What a Migration Authority stands on: its identity, its store, its vault key, its time and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+from lms.model.authorities import AuthorityIdentity, KeptOwner
+from lms.ports import Vault, VaultKey
+from lms.wire.certificates import OwnerSigner
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much an MA keeps: `quota` in bytes for each platform, requests that wait from one address and in total."""
+
+    retention: timedelta = timedelta(days=90)
+    quota: int = 1024 * _MIB
+    requests_per_address: int = 20
+    requests: int = 1000
+    max_document: int = 64 * _MIB
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoritySetting:
+    """Where an MA acts. `leaf` gives the DER certificate that its server shows, `monotonic` seconds."""
+
+    identity: AuthorityIdentity
+    vault: Vault
+    key: VaultKey
+    leaf: Callable[[], bytes]
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    limits: Limits = field(default_factory=Limits)
+
+    def signer(self, owner: KeptOwner) -> OwnerSigner:
+        """The TLS key, under the certificate that this owner's MSA issued: signs annexes and releases."""
+        key = load_der_private_key(self.identity.tls_key.reveal(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        return OwnerSigner(key, owner.tls_certificate)
