@@ -400,7 +400,7 @@ class NotEnrolled(LmsError):
 
 class TakeOver(LmsError):
     blame = Blame.STATE
-    hint = "find out whether it has a new board or is a clone; `--replacement` approves the new TPM beside the old one"
+    hint = "find out whether it has a new board or is a clone; `--replacement` approves its new keys"
 
 
 class AlreadyProvisioned(LmsError):

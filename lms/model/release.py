@@ -35,7 +35,8 @@ class EnrolmentOrder:
     """What an approver wants granted: the request, the digits that its machine shows, and what is known so far.
 
     `ek_roots` are the TPM makers' CA certificates (DER); with `vouch` the approver answers for the EK instead,
-    with `replacement` for another TPM of a platform that is known.
+    with `replacement` for another TPM of a platform, or other keys of an authority, that is known. `combined` tells
+    that the approver shares a machine with an authority.
     """
 
     request: bytes
@@ -45,6 +46,7 @@ class EnrolmentOrder:
     trust_list: bytes | None
     now: datetime
     replacement: bool = False
+    combined: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ from lms.wire.signature import sign
 from lms.wire.token_v1 import write_sheet
 
 
-def grant(order: EnrolmentOrder, owner: Owner, keys: OwnerKeys) -> EnrolmentAnswer:
-    """Judge an enrolment request and grant it.
+def grant_platform(order: EnrolmentOrder, owner: Owner, keys: OwnerKeys) -> EnrolmentAnswer:
+    """Judge the enrolment request of a platform and grant it.
 
     Raises the errors of `read_platform_enrolment`, DigitsDiffer, RegisterStale, EkUntrusted, PolicyMismatch,
     TakeOver, TrustListConflict.
@@ -54,7 +54,7 @@ def grant(order: EnrolmentOrder, owner: Owner, keys: OwnerKeys) -> EnrolmentAnsw
         trust_list=trust_list,
         sheet=sheet,
         mode=Mode.TPM,
-        combined=False,
+        combined=order.combined,
     )
     return EnrolmentAnswer(sign(ENROLMENT_GRANT.write(answer), signer), trust_list, sheet)
 
