@@ -1,5 +1,6 @@
 """The short-lived process that opens an Emergency Recovery Token: started, never imported (DESIGN §5).
 
+    python3 -I -m lms.opener approve --token=FD --token-password=FD --request=FD --answer=FD
     python3 -I -m lms.opener create  --token-password=FD --request=FD --answer=FD
     python3 -I -m lms.opener grant   --token=FD --token-password=FD --request=FD --answer=FD
     python3 -I -m lms.opener release --token=FD --token-password=FD --request=FD --answer=FD
@@ -15,14 +16,16 @@ import ctypes
 import os
 import resource
 import sys
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from lms.errors import LmsError
 from lms.model.owner import EmergencyRecoveryToken, Owner, OwnerDocument
-from lms.model.release import EnrolmentOrder, ReleaseRequest
+from lms.model.release import EnrolmentOrder, ReleaseRequest, RestorationOrder
 from lms.model.secret import Secret
 from lms.process import read_descriptor, report
+from lms.service.approving import approve_restore
 from lms.service.granting import grant
 from lms.service.selection import release
 from lms.wire.anchor import fingerprint, read_owned_token
@@ -35,6 +38,13 @@ from lms.wire.tpm.public import approval_public, name_of, recovery_public
 from lms.wire.tpm.signature import sign_digest
 
 _PR_SET_DUMPABLE: Final = 4
+
+# What an open token does: act → the record that it takes, and who does it.
+_ACTS: Final[Mapping[str, tuple[type, Callable[[Any, Owner, OwnerKeys], Any]]]] = {
+    "approve": (RestorationOrder, approve_restore),
+    "grant": (EnrolmentOrder, grant),
+    "release": (ReleaseRequest, release),
+}
 
 
 def _owner_document(keys: OwnerKeys, now: datetime) -> tuple[bytes, OwnerSigner]:
@@ -69,7 +79,7 @@ def _harden() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lms.opener", description=__doc__)
-    parser.add_argument("act", choices=("create", "release", "grant"))
+    parser.add_argument("act", choices=("create", *_ACTS))
     for word in ("token", "token-password", "request", "answer"):
         parser.add_argument(f"--{word}", type=int, metavar="FD", required=word != "token")
     return parser.parse_args()
@@ -86,10 +96,8 @@ def main() -> int:
             answer = create(datetime.fromisoformat(request.decode("ascii")), password)
         else:
             owner, keys = open_token(read_descriptor(arguments.token), password)
-            if arguments.act == "release":
-                answer = write_record(release(read_record(ReleaseRequest, request), owner, keys))
-            else:
-                answer = write_record(grant(read_record(EnrolmentOrder, request), owner, keys))
+            kind, act = _ACTS[arguments.act]
+            answer = write_record(act(read_record(kind, request), owner, keys))
         with os.fdopen(arguments.answer, "wb") as file:
             file.write(answer)
     except LmsError as error:
