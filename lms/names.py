@@ -16,6 +16,11 @@ PACKAGE: Final = "package"
 GRANT: Final = "grant"
 OWNER: Final = "owner"
 ENDORSEMENT_AUTH: Final = "endorsement-auth"
+USER_PASSWORD: Final = "user-password"
+PUBLIC: Final = "public"
+PRIVATE: Final = "private"
+PASSWORD: Final = "password"
+DATA: Final = "data"
 
 # The bus.
 BUS_NAME: Final = "org.localmigration1"
