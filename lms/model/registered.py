@@ -194,8 +194,9 @@ class Registry:
         )
 
     def fits(self, owner: str) -> bool:
-        """Whether this keeps to the quotas: that of one owner, and that of all."""
-        own = [entry for entry in self.entries if entry.place.owner == owner]
+        """Whether this keeps to the quotas: that of one owner, by uid, and that of all."""
+        uid = owner.partition(":")[0]
+        own = [entry for entry in self.entries if entry.place.owner.partition(":")[0] == uid]
         return _within(self.entries, ALL_QUOTA) and (owner == SYSTEM or _within(own, USER_QUOTA))
 
 

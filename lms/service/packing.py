@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lms.model.keys import Name
 from lms.model.packages import ChildKey, ContentKey, Item, ItemUsage, MigratingKey, MigrationPackage
-from lms.model.registered import Place, RegisteredItem, RegisteredKey, Registry
+from lms.model.registered import Entry, Place, RegisteredItem, RegisteredKey, Registry
 from lms.model.tpm import SealedObject
 
 
@@ -87,7 +87,8 @@ def unpack(
         for key_id, item in _items(package, drsk)
     )
     # One entry a place, whatever a package of another program may say; a key goes before an item.
-    entries = {entry.place: entry for entry in (*items, *keys)}.values()
+    found: tuple[Entry, ...] = (*items, *keys)
+    entries = {entry.place: entry for entry in found}.values()
     return Registry(
         tuple(e for e in entries if isinstance(e, RegisteredKey)),
         tuple(e for e in entries if isinstance(e, RegisteredItem)),
