@@ -19,12 +19,17 @@ from lms.wire.tpm.public import name_of
 NO_SECRET = Secret(b"")
 
 
+def no_step(text: str) -> None:
+    """Nobody looks on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """Where a use case acts. `ek_roots` and `ek_intermediates` are the TPM makers' CA certificates.
 
     `opener` makes what opens a token file with its password. Algorithm and handles are for new keys: those of
-    a provisioned platform stand in its state.
+    a provisioned platform stand in its state. Between two steps a use case calls `step` with what comes next:
+    there it may be told to end by an exception, which is to the state as a crash is.
     """
 
     tpm: Tpm
@@ -38,6 +43,7 @@ class Setting:
     drsk_handle: int = DRSK_HANDLE
     ek_roots: tuple[x509.Certificate, ...] = ()
     ek_intermediates: tuple[x509.Certificate, ...] = ()
+    step: Callable[[str], None] = no_step
 
 
 @dataclass(frozen=True, slots=True)

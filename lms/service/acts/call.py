@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from lms.errors import BadRequest
+from lms.model.jobs import Awaiting
 from lms.model.secret import Secret
 
 T = TypeVar("T")
@@ -14,11 +15,16 @@ _NOTHING = Secret(b"")
 
 
 class Call:
-    """What an act is told. Documents come as secrets do: by word, never as an option."""
+    """What an act is told. Documents come as secrets do: by word, never as an option.
 
-    def __init__(self, options: Mapping[str, Any], secrets: Mapping[str, Secret]) -> None:
+    `waits`: the caller can be asked for more. `offered`: secrets that the act made, for the caller to collect.
+    """
+
+    def __init__(self, options: Mapping[str, Any], secrets: Mapping[str, Secret], *, waits: bool = False) -> None:
         self._options = options
         self._secrets = secrets
+        self.waits = waits
+        self.offered: dict[str, Secret] = {}
 
     def text(self, option: str) -> str | None:
         """A text option; None where it was not given. Raises BadRequest."""
@@ -46,8 +52,18 @@ class Call:
         """Whether a secret or document came with the call, be it empty."""
         return word in self._secrets
 
+    def require(self, *words: str) -> None:
+        """Go on only with all of these. Raises Awaiting where the caller can be asked, BadRequest elsewhere."""
+        missing = tuple(word for word in words if word not in self._secrets)
+        if missing:
+            message = "cannot do this without " + " and ".join(f"'{word}'" for word in missing)
+            raise Awaiting(missing, message) if self.waits else BadRequest(message)
+
     def document(self, word: str) -> bytes:
-        """A document that the act cannot do without. Raises BadRequest."""
-        if word not in self._secrets:
-            raise BadRequest(f"cannot do this without '{word}'")
+        """A document that the act cannot do without. Raises Awaiting, BadRequest."""
+        self.require(word)
         return self._secrets[word].reveal()
+
+    def offer(self, word: str, secret: Secret) -> None:
+        """Hand a secret out, once: it is never an answer, because answers are written down."""
+        self.offered[word] = secret

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lms.model.keys import digits
 from lms.model.platform import PlatformState
 from lms.service.acts.call import Answer, Call
-from lms.service.restore import WORDS, Reason, diagnose
+from lms.service.diagnosis import WORDS, Reason, diagnose
 from lms.service.setting import Setting
 from lms.wire.anchor import read_owner
 

@@ -7,13 +7,15 @@ from lms.model.keys import Name
 from lms.names import ENDORSEMENT_AUTH, OWNER_AUTH, PACKAGE, TOKEN, TOKEN_PASSWORD
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
-from lms.service.restore import WORDS, RestoreOrder, restore_by_token
+from lms.service.diagnosis import WORDS
+from lms.service.restore import RestoreOrder, restore_by_token
 from lms.service.setting import Setting
 from lms.wire.anchor import read_owned_token
 
 
 def restore(call: Call, setting: Setting) -> Answer:
     """Bring the DRSK back with the owner's token."""
+    call.require(TOKEN, TOKEN_PASSWORD)
     token = call.document(TOKEN)
     _, owner = read_owned_token(token)
     package = call.document(PACKAGE) if call.flag("package-given") else setting.store.load_package()
