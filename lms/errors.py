@@ -319,14 +319,22 @@ class QuotaExceeded(LmsError):
     hint = "the authority takes no more of this; wait until open requests are answered, or ask its operator"
 
 
-class ApprovalPending(LmsError):
+class AboutRequest(LmsError):
+    """What became of a request; `request_id` says of which, where the one who asked may know."""
+
     blame = Blame.AUTHORITY
+
+    def __init__(self, text: str, request_id: bytes | None = None) -> None:
+        super().__init__(text)
+        self.request_id = request_id
+
+
+class ApprovalPending(AboutRequest):
     retry = True
     hint = "the owner has to approve the request: compare its digits with those shown here"
 
 
-class Denied(LmsError):
-    blame = Blame.AUTHORITY
+class Denied(AboutRequest):
     hint = "the owner denied the request; ask why, then begin again"
 
 
@@ -371,6 +379,16 @@ class NotProvisioned(LmsError):
 class EkUntrusted(LmsError):
     blame = Blame.STATE
     hint = "add the TPM maker's CA certificates to `ek_roots`, or accept this TPM with `--unverified-tpm`"
+
+
+class NotInitialised(LmsError):
+    blame = Blame.STATE
+    hint = "run `lms-authority init` first"
+
+
+class SharedWithAuthority(LmsError):
+    blame = Blame.STATE
+    hint = "keep the token on a station of its own, or say `--combined`: then every grant tells it"
 
 
 class FingerprintUnconfirmed(LmsError):

@@ -169,7 +169,7 @@ def _give_request(call: _Call, id: str) -> bytes:
 def _give_grant(call: _Call, id: str) -> bytes:
     kept = own_request(call.transaction, call.claim, _request_id(id))
     if kept.kind is not RequestKind.ENROLMENT or kept.answer is None:
-        raise ApprovalPending(f"cannot answer yet: request {id} waits for its approval")
+        raise ApprovalPending(f"cannot answer yet: request {id} waits for its approval", kept.request_id)
     return kept.answer
 
 

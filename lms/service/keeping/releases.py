@@ -80,7 +80,7 @@ def release(setting: AuthoritySetting, transaction: VaultTransaction, claim: Cla
     """
     kept = own_request(transaction, claim, request_id)
     if kept.kind is not RequestKind.RESTORE or kept.state is not RequestState.APPROVED or kept.answer is None:
-        raise ApprovalPending(f"cannot release yet: request {request_id.hex().upper()} waits for its approval")
+        raise ApprovalPending(f"cannot release yet: request {request_id.hex().upper()} waits", request_id)
     served = next(s for s in served_owners(transaction) if s.kept.fingerprint == kept.owner)
     approval = read_restore_approval(kept.answer, served.owner, served.kept.trust_list, setting.now())
     verified = read_restore_request(kept.document)

@@ -94,7 +94,7 @@ def own_request(transaction: VaultTransaction, claim: Claim, request_id: bytes) 
     if kept is None or (kept.ek_name, kept.srk_name) != (claim.pair.ek_name, claim.pair.srk_name):
         raise NotAtAuthority("cannot find this request: it was never left here, or was forgotten")
     if kept.state is RequestState.DENIED:
-        raise Denied(f"cannot go on with request {request_id.hex().upper()}: the owner denied it")
+        raise Denied(f"cannot go on with request {request_id.hex().upper()}: the owner denied it", request_id)
     return kept
 
 
