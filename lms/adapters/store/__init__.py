@@ -1,7 +1,8 @@
 """Where state and packages live on disk."""
 
 from lms.adapters.store.archive import ArchiveDirectory
+from lms.adapters.store.authority import AuthorityDirectory, authority_lives_in
 from lms.adapters.store.jobs import JobFile
 from lms.adapters.store.platform import StateDirectory
 
-__all__ = ["ArchiveDirectory", "JobFile", "StateDirectory"]
+__all__ = ["ArchiveDirectory", "AuthorityDirectory", "JobFile", "StateDirectory", "authority_lives_in"]
