@@ -81,6 +81,10 @@ class NotAuthorized(LmsError):
     hint = "ask as root, or let polkit ask for an administrator's password; your own jobs and items need neither"
 
 
+class EndorsementAuthFailed(AuthFailed):
+    hint = "give the TPM's endorsement authorisation; if it is lost, only clearing the TPM in the firmware resets it"
+
+
 # The TPM
 
 
