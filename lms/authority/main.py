@@ -6,13 +6,14 @@ import argparse
 import sys
 from typing import Any
 
-from lms.authority import station
+from lms.authority import keeper, station
 from lms.errors import LmsError
 from lms.terminal import complain, say, show
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lms-authority", description="Migration Selection Authority's station.")
+    parser = argparse.ArgumentParser(prog="lms-authority", description="Migration Authority, and station of the MSA.")
+    parser.add_argument("--config", metavar="FILE", help="configuration instead of /etc/lms/lms.toml")
     parser.add_argument("--json", action="store_true", help="answer as one JSON object")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
@@ -20,6 +21,16 @@ def _parser() -> argparse.ArgumentParser:
         made: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
         made.set_defaults(run=run)
         return made
+
+    made = verb("init", "make this machine's Migration Authority, and the request that owners approve", keeper.init)
+    made.add_argument("--address", metavar="URL", action="append", default=[], help="https://HOST:PORT, repeatable")
+    made.add_argument("--ma-id", metavar="UUID", help="its ID; default: a new one")
+    made.add_argument("--output", metavar="FILE", required=True, help="where the request goes")
+
+    made = verb("enroll", "serve the owner who granted the request", keeper.enroll)
+    made.add_argument("--grant", metavar="FILE", required=True, help="the owner's grant")
+    made.add_argument("--owner", metavar="FILE", required=True, help="the owner document")
+    made.add_argument("--fingerprint", metavar="DIGITS", required=True, help="the owner's fingerprint, as written down")
 
     made = verb("approve", "answer a request with the owner's token", station.approve)
     made.add_argument("request", metavar="FILE", help="the request")
@@ -30,7 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--digits", metavar="DIGITS", help="the digits that the machine shows")
     made.add_argument("--ek-root", metavar="FILE", action="append", default=[], help="CA certificates of TPM makers")
     made.add_argument("--vouch", action="store_true", help="answer for a TPM that no maker vouches for")
-    made.add_argument("--replacement", action="store_true", help="the platform has another TPM than before, rightly")
+    made.add_argument("--replacement", action="store_true", help="it has other keys than before, rightly")
+    made.add_argument("--combined", action="store_true", help="this machine is a Migration Authority's, too")
     made.add_argument("--output", metavar="FILE", required=True, help="where the grant goes")
     return parser
 
@@ -43,7 +55,7 @@ def main() -> int:
     except LmsError as error:
         return complain("lms-authority", error, arguments.json)
     except (KeyboardInterrupt, EOFError):
-        say("lms-authority", "interrupted; nothing was approved")
+        say("lms-authority", "interrupted; run the same command again")
         return 130
     return 0
 

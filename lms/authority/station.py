@@ -17,14 +17,17 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from lms.errors import BadRequest
+from lms.adapters.store import authority_lives_in
+from lms.config import load_configuration
+from lms.errors import BadRequest, SharedWithAuthority
 from lms.files import create_file, read_file, write_file
 from lms.model.keys import digits
 from lms.model.release import EnrolmentAnswer, EnrolmentOrder
+from lms.model.trust import Mode, Role
 from lms.process import run_program
 from lms.terminal import read_secret, show
 from lms.wire.document import MIB, root_name
-from lms.wire.enrolment import read_platform_enrolment
+from lms.wire.enrolment import enrolment_role, read_authority_enrolment, read_platform_enrolment
 from lms.wire.record import read_record, write_record
 
 Answer = dict[str, Any]
@@ -91,8 +94,27 @@ def _platform(request: bytes) -> Asked:
     return Asked(enrolment.request_id, facts)
 
 
+def _authority(request: bytes) -> Asked:
+    enrolment = read_authority_enrolment(request)
+    authority = enrolment.authority
+    facts: Answer = {
+        "authority": str(authority.ma_id),
+        "mode": authority.mode.value,
+        "addresses": list(authority.addresses),
+        "ek": enrolment.ek_name.digits if authority.mode is Mode.TPM else None,
+        "vault": enrolment.vault_name.digits,
+    }
+    return Asked(enrolment.request_id, facts)
+
+
+_ASKERS: Final[Mapping[Role, Callable[[bytes], Asked]]] = {
+    Role.PLATFORM: _platform,
+    Role.MIGRATION_AUTHORITY: _authority,
+}
+
+
 def _approve_enrolment(arguments: argparse.Namespace, request: bytes) -> Answer:
-    asked = _platform(request)
+    asked = _ASKERS[enrolment_role(request)](request)
     order = EnrolmentOrder(
         request=request,
         digits=_digits_said(arguments, asked.facts),
@@ -101,10 +123,11 @@ def _approve_enrolment(arguments: argparse.Namespace, request: bytes) -> Answer:
         replacement=arguments.replacement,
         trust_list=_known_trust_list(arguments),
         now=datetime.now(UTC).replace(microsecond=0),
+        combined=arguments.combined,
     )
     answer = read_record(EnrolmentAnswer, _with_token(arguments, "grant", order))
     _hand_out(arguments, answer.trust_list, answer.grant)
-    return {**asked.facts, "request": digits(asked.request_id), "grant": arguments.output}
+    return {**asked.facts, "request": digits(asked.request_id), "grant": arguments.output, "combined": order.combined}
 
 
 _APPROVALS: Final[Mapping[str, Callable[[argparse.Namespace, bytes], Answer]]] = {
@@ -112,8 +135,17 @@ _APPROVALS: Final[Mapping[str, Callable[[argparse.Namespace, bytes], Answer]]] =
 }
 
 
+def _check_apart(arguments: argparse.Namespace) -> None:
+    """Raise SharedWithAuthority where the token would be opened beside an MA, and nobody said so (DESIGN §3)."""
+    configuration = load_configuration(None if arguments.config is None else Path(arguments.config))
+    directory = configuration.authority.state_directory
+    if not arguments.combined and authority_lives_in(directory):
+        raise SharedWithAuthority(f"cannot open the token beside the Migration Authority in '{directory}'")
+
+
 def approve(arguments: argparse.Namespace) -> Answer:
     """Show whose request it is, ask for its digits, and answer it."""
+    _check_apart(arguments)
     request = read_file(Path(arguments.request), _MAX_FILE)
     if arguments.new_trust_list and Path(arguments.trust_list).exists():
         raise BadRequest(f"cannot begin a new trust list in '{arguments.trust_list}': it exists")

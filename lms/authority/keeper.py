@@ -1,0 +1,123 @@
+"""A Migration Authority on this machine: `init` makes its identity, `enroll` takes an owner's grant (PROTOCOL §8).
+
+Both do what is missing and no more. Its keys are in software so far; that is said, and stands in every grant.
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from lms.adapters.store import AuthorityDirectory
+from lms.adapters.vault import open_vault
+from lms.config import AuthorityConfiguration, load_configuration
+from lms.errors import BadConfiguration, BadRequest, NotInitialised
+from lms.files import create_file, locked, read_file
+from lms.model.authorities import AuthorityIdentity
+from lms.model.keys import digits
+from lms.service.keeping.enrolment import (
+    accept_authority_grant,
+    authority_request_id,
+    make_software_identity,
+    moved,
+    request_authority_enrolment,
+    software_opener,
+)
+from lms.terminal import say
+from lms.wire.anchor import confirm_owner
+from lms.wire.document import MIB
+from lms.wire.tpm.public import name_of
+from lms.wire.trust_list import read_trust_list
+
+Answer = dict[str, Any]
+_MAX_GRANT: Final = 16 * MIB
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _configuration(arguments: argparse.Namespace) -> AuthorityConfiguration:
+    configuration = load_configuration(None if arguments.config is None else Path(arguments.config)).authority
+    if configuration.tcti is not None:
+        # Keys that the administrator wanted in a TPM must not end up on a disk.
+        raise BadConfiguration("cannot keep an authority's keys in a TPM yet: remove the key 'authority.tcti'")
+    return configuration
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise BadRequest(f"cannot read '{text}' as a UUID") from None
+
+
+def _ensure_identity(store: AuthorityDirectory, arguments: argparse.Namespace) -> tuple[AuthorityIdentity, bool]:
+    wanted = None if arguments.ma_id is None else _uuid(arguments.ma_id)
+    addresses = tuple(arguments.address)
+    identity = store.load()
+    if identity is None:
+        made = make_software_identity(wanted or uuid4(), addresses)
+    elif wanted not in (None, identity.ma_id):
+        raise BadRequest(f"cannot make authority {wanted} here: this is {identity.ma_id}")
+    elif addresses not in ((), identity.addresses):
+        made = moved(identity, addresses)
+    else:
+        return identity, False
+    # Written before anybody is asked to approve these keys: a grant for lost keys would name a dead authority.
+    store.save(made)
+    return made, True
+
+
+def init(arguments: argparse.Namespace) -> Answer:
+    """Make this machine's authority, or find it made, and write the request that owners approve."""
+    configuration, output = _configuration(arguments), Path(arguments.output)
+    with locked(configuration.state_directory):
+        store = AuthorityDirectory(configuration.state_directory)
+        identity, changed = _ensure_identity(store, arguments)
+        request = None if changed else store.load_request()
+        if request is None:
+            request = request_authority_enrolment(identity, _now())
+            store.save_request(request)
+    if not (output.exists() and read_file(output, MIB) == request):
+        create_file(output, request, mode=0o644)
+    if changed:
+        say("lms-authority", f"its keys lie in '{configuration.state_directory}': who copies them has them")
+    return {
+        "authority": str(identity.ma_id),
+        "mode": identity.mode.value,
+        "addresses": list(identity.addresses),
+        "vault": name_of(identity.vault).digits,
+        "request": digits(authority_request_id(identity)),
+        "file": str(output),
+        "changed": changed,
+    }
+
+
+def enroll(arguments: argparse.Namespace) -> Answer:
+    """Serve the owner who granted this authority's request."""
+    owner = confirm_owner(read_file(Path(arguments.owner), MIB), arguments.fingerprint)
+    grant, configuration = read_file(Path(arguments.grant), _MAX_GRANT), _configuration(arguments)
+    with locked(configuration.state_directory):
+        identity = AuthorityDirectory(configuration.state_directory).load()
+        if identity is None:
+            raise NotInitialised(f"cannot take a grant: there is no authority in '{configuration.state_directory}'")
+        vault = open_vault(configuration.store_url)
+        try:
+            with vault.transaction() as transaction:
+                kept, changed = accept_authority_grant(
+                    identity, software_opener(identity), transaction, grant, owner, _now()
+                )
+        finally:
+            vault.close()
+    return {
+        "authority": str(identity.ma_id),
+        "owner": digits(owner.fingerprint),
+        "mode": identity.mode.value,
+        "combined": kept.combined,
+        "trust-list": read_trust_list(kept.trust_list, owner).number,
+        "changed": changed,
+    }
