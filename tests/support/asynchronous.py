@@ -1,0 +1,17 @@
+"""Tests that are coroutines, each in an event loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+
+
+def in_loop(test: Callable[..., Coroutine]) -> Callable[..., None]:
+    """A test that runs this coroutine."""
+
+    @functools.wraps(test)
+    def run(*arguments, **named) -> None:
+        asyncio.run(test(*arguments, **named))
+
+    return run
