@@ -29,6 +29,7 @@ from lms.service.keeping.enrolment import (
 from lms.terminal import say
 from lms.wire.anchor import confirm_owner
 from lms.wire.document import MIB
+from lms.wire.enrolment import read_authority_enrolment
 from lms.wire.tpm.public import name_of
 from lms.wire.trust_list import read_trust_list
 
@@ -72,16 +73,23 @@ def _ensure_identity(store: AuthorityDirectory, arguments: argparse.Namespace) -
     return made, True
 
 
+def _ensure_request(store: AuthorityDirectory, identity: AuthorityIdentity) -> bytes:
+    """The request of this very identity: one from before it moved answers to other digits."""
+    kept = store.load_request()
+    if kept is not None and read_authority_enrolment(kept).request_id == authority_request_id(identity):
+        return kept
+    made = request_authority_enrolment(identity, _now())
+    store.save_request(made)
+    return made
+
+
 def init(arguments: argparse.Namespace) -> Answer:
     """Make this machine's authority, or find it made, and write the request that owners approve."""
     configuration, output = _configuration(arguments), Path(arguments.output)
     with locked(configuration.state_directory):
         store = AuthorityDirectory(configuration.state_directory)
         identity, changed = _ensure_identity(store, arguments)
-        request = None if changed else store.load_request()
-        if request is None:
-            request = request_authority_enrolment(identity, _now())
-            store.save_request(request)
+        request = _ensure_request(store, identity)
     if not (output.exists() and read_file(output, MIB) == request):
         create_file(output, request, mode=0o644)
     if changed:
