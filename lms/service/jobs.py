@@ -14,7 +14,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
-from lms.errors import BadRequest, LmsError, OwnerAuthFailed, TpmBusy, WrongPassword
+from lms.errors import BadRequest, EndorsementAuthFailed, LmsError, OwnerAuthFailed, TpmBusy, WrongPassword
 from lms.model.jobs import Awaiting, Job, JobResult, JobState
 from lms.model.secret import Secret
 from lms.names import ENDORSEMENT_AUTH, OWNER_AUTH, TOKEN_PASSWORD
@@ -24,7 +24,11 @@ from lms.service.job_book import JobBook, Task
 from lms.service.setting import NO_SECRET, Setting
 
 # What is asked for again when it was wrong, or not given at all.
-_ASKED_AGAIN: Final[Mapping[type[LmsError], str]] = {OwnerAuthFailed: OWNER_AUTH, WrongPassword: TOKEN_PASSWORD}
+_ASKED_AGAIN: Final[Mapping[type[LmsError], str]] = {
+    OwnerAuthFailed: OWNER_AUTH,
+    EndorsementAuthFailed: ENDORSEMENT_AUTH,
+    WrongPassword: TOKEN_PASSWORD,
+}
 _WRONG_MAX: Final = 3
 # What passes by itself and may be tried again unattended, and after how many seconds.
 _BACKOFF_S: Final[Mapping[type[LmsError], tuple[float, ...]]] = {TpmBusy: (1.0, 5.0, 25.0)}

@@ -103,6 +103,7 @@ def _ensure_platform(
 
 def _ensure_signing_key(setting: Setting, state: PlatformState) -> PlatformState:
     if state.signing_key is None:
+        setting.step("making the signing key")
         key = make_signing_key(setting.tpm, state.srk_handle, state.platform_id, setting.now())
         state = replace(state, signing_key=key)
         setting.store.save(state)
@@ -114,6 +115,7 @@ def _ensure_drsk(
 ) -> PlatformState:
     tpm = setting.tpm
     if state.drsk is None:
+        setting.step("making the recoverable key")
         if tpm.read_public(state.drsk_handle) is not None:
             raise HandleOccupied(f"cannot provision: a key lives at {state.drsk_handle:#x} already")
         template = drsk_template(state.algorithm, duplication_policy_digest(policy))
@@ -122,6 +124,7 @@ def _ensure_drsk(
         # The blob is on disk before the key is at its handle: whatever lives there is then known to be ours.
         state = replace(state, drsk=RecoverableKey(born.key, name_of(born.key.public), policy, birth, None))
         setting.store.save(state)
+    setting.step("putting the recoverable key to its handle")
     drsk = state.require_drsk()
     tpm.persist(state.srk_handle, drsk.key, state.drsk_handle, owner_auth)
     if drsk.probe is None:

@@ -96,6 +96,7 @@ def prepare_tpm(
 
     An owner authorisation is set where the TPM has none and one is given.
     """
+    setting.step("preparing the TPM")
     tpm = setting.tpm
     ek = genuine_ek(setting, unverified_tpm)
     tpm.trust_salt(name_of(ek.public))

@@ -17,7 +17,7 @@ from tpm2_pytss.utils import NoSuchIndex, create_ek_template
 from lms.adapters.tpm import capabilities
 from lms.adapters.tpm.context import Context, name_or_none, read
 from lms.adapters.tpm.responses import BAD_AUTH, HANDLE, doing
-from lms.errors import AuthFailed, KeyNotFound, MalformedStructure, TpmFailed
+from lms.errors import AuthFailed, EndorsementAuthFailed, KeyNotFound, MalformedStructure, TpmFailed
 from lms.model.keys import Name
 from lms.model.secret import Secret
 from lms.ports import EndorsementKey
@@ -94,7 +94,7 @@ def derived(
     """A primary key of the endorsement hierarchy as a transient object."""
     area = read(TPM2B_PUBLIC, template)
     with (
-        doing("derive a key of the endorsement hierarchy", {BAD_AUTH: AuthFailed}),
+        doing("derive a key of the endorsement hierarchy", {BAD_AUTH: EndorsementAuthFailed}),
         tpm.authorised(ESYS_TR.ENDORSEMENT, auth or Secret(b"")),
         tpm.patience(template),
     ):

@@ -16,12 +16,13 @@ from tpm2_pytss.types import TPMT_SYM_DEF, TPMU_SYM_KEY_BITS, TPMU_SYM_MODE
 from lms.adapters.tpm import endorsement
 from lms.adapters.tpm.context import Context
 from lms.adapters.tpm.responses import BAD_AUTH, Meanings, doing
-from lms.errors import AuthFailed, BadRequest, ForeignKey, KeyNotFound
+from lms.errors import AuthFailed, BadRequest, EndorsementAuthFailed, ForeignKey, KeyNotFound
 from lms.model.secret import Secret
 
 OF_THE_OBJECT: Final[Meanings] = {BAD_AUTH: AuthFailed}
 """For commands whose authorisation is not the owner's."""
 
+_OF_THE_ENDORSEMENT: Final[Meanings] = {BAD_AUTH: EndorsementAuthFailed}
 _AES_128_CFB: Final = TPMT_SYM_DEF(
     algorithm=TPM2_ALG.AES, keyBits=TPMU_SYM_KEY_BITS(sym=128), mode=TPMU_SYM_MODE(sym=TPM2_ALG.CFB)
 )
@@ -84,9 +85,12 @@ def policy(tpm: Context) -> Iterator[Any]:
 
 
 def policy_secret(tpm: Context, session: Any, entity: Any, auth: Secret, salted_session: Any) -> None:
-    """TPM2_PolicySecret of a hierarchy, whose authorisation crosses as an HMAC; AuthFailed or OwnerAuthFailed."""
+    """TPM2_PolicySecret of a hierarchy, whose authorisation crosses as an HMAC.
+
+    EndorsementAuthFailed or OwnerAuthFailed.
+    """
     with (
-        doing("prove the authorisation", OF_THE_OBJECT if entity == ESYS_TR.ENDORSEMENT else None),
+        doing("prove the authorisation", _OF_THE_ENDORSEMENT if entity == ESYS_TR.ENDORSEMENT else None),
         tpm.authorised(entity, auth),
     ):
         # without expiration=0 tpm2_pytss asks for a ticket

@@ -9,6 +9,7 @@ from lms.model.keys import digits
 from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
+from lms.service.acts.owner_auth import owner_auth_for_new_keys
 from lms.service.archive import archive
 from lms.service.enroll import enroll_token
 from lms.service.enrolment import accept_grant, request_enrolment
@@ -28,7 +29,10 @@ def provision_platform(call: Call, setting: Setting) -> Answer:
         new_platform_id=uuid4(),
         unverified_tpm=call.flag("unverified-tpm"),
     )
-    state, changed = provision(setting, order, call.secret(OWNER_AUTH))
+    state = setting.store.load()
+    ready = state is not None and state.drsk is not None
+    owner_auth = call.secret(OWNER_AUTH) if ready else owner_auth_for_new_keys(call, setting)
+    state, changed = provision(setting, order, owner_auth)
     return facts(state) | {"changed": changed}
 
 
