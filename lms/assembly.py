@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 from cryptography import x509
 
@@ -16,7 +17,10 @@ from lms.adapters.tpm import TpmDevice
 from lms.config import Configuration
 from lms.errors import BadConfiguration
 from lms.files import locked, read_file
+from lms.model.owner import Owner
 from lms.model.secret import Secret
+from lms.model.trust import TrustList
+from lms.ports import RemoteAuthority
 from lms.service.setting import Setting
 
 _MAX_PEM = 1024 * 1024
@@ -38,6 +42,12 @@ def _certificates(paths: tuple[Path, ...]) -> list[x509.Certificate]:
     return found
 
 
+def _connect(address: str, ma_id: UUID, owner: Owner, trust_list: TrustList | None) -> RemoteAuthority:
+    from lms.adapters.authority import AuthorityClient  # the SOAP library is large, and most acts need none
+
+    return AuthorityClient(address, ma_id, owner, trust_list)
+
+
 @contextmanager
 def assembled(configuration: Configuration, endorsement_auth: Secret) -> Iterator[Setting]:
     """A platform's setting: alone on its state directory, with the TPM open. Raises Busy and the TPM's errors."""
@@ -53,6 +63,7 @@ def assembled(configuration: Configuration, endorsement_auth: Secret) -> Iterato
             now=utc_now,
             host_name=socket.gethostname(),
             opener=OpenerProcess,
+            connect=_connect,
             algorithm=configuration.algorithm,
             srk_handle=configuration.srk_handle,
             drsk_handle=configuration.drsk_handle,

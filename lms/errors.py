@@ -286,6 +286,11 @@ class AuthorityUntrusted(LmsError):
     hint = "who answers there is not the authority that the owner approved: find out who it is before you go on"
 
 
+class AuthorityUnknown(LmsError):
+    blame = Blame.STATE
+    hint = "`lmsctl authorities` shows those that the owner approved; take a newer trust list with `enroll msa --grant`"
+
+
 class AuthorityFailed(LmsError):
     blame = Blame.AUTHORITY
     hint = "the authority's answer cannot be used; its operator finds the cause in its journal"

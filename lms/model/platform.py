@@ -29,6 +29,7 @@ class Health(Enum):
     AT_RISK = "at-risk"
     PROTECTED = "protected"
     RESTORE_NEEDED = "restore-needed"
+    RESTORED_NOT_ENROLLED = "restored-not-enrolled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,8 @@ class PlatformState:
 
     `sequence` is the last number spent on a package, `archived` that of the newest package which every place
     keeps (`package_id`); 0 before the first. `request_nonce` is that of the enrolment request on its way.
-    `unarchived` says that something was registered or unregistered since that package.
+    `unarchived` says that something was registered or unregistered since that package. `to_enroll` are the IDs of
+    the destinations that held the keys before a restore, and still have to be enrolled anew.
     """
 
     platform_id: UUID
@@ -115,6 +117,7 @@ class PlatformState:
     request_nonce: bytes | None = None
     registry: Registry = field(default=Registry(), metadata=ADDED_LATER)
     unarchived: bool = field(default=False, metadata=ADDED_LATER)
+    to_enroll: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
 
     def require_drsk(self) -> RecoverableKey:
         """The DRSK. Raises NotProvisioned where there is none yet."""
@@ -133,6 +136,8 @@ class PlatformState:
         """What the state alone tells; whether the TPM still agrees is another question."""
         if self.drsk is None or self.drsk.probe is None:
             return Health.UNPROVISIONED
+        if self.to_enroll:
+            return Health.RESTORED_NOT_ENROLLED
         if not self.destinations or self.package_id is None:
             return Health.CREATED
         if self.unarchived:

@@ -5,18 +5,19 @@ Needs no owner authorisation: the blobs were made when their destinations were e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from lms.errors import NothingEnrolled
+from lms.errors import LmsError, NothingEnrolled
 from lms.model.keys import KeyType
 from lms.model.packages import (
     SYSTEM,
     Certification,
     ChildKey,
     Destination,
+    DestinationKind,
     Flow,
     Header,
     MigratingKey,
@@ -25,9 +26,12 @@ from lms.model.packages import (
     Source,
 )
 from lms.model.platform import EnrolledDestination, PlatformState, RecoverableKey
+from lms.model.secret import Secret
 from lms.service import probe
+from lms.service.enroll import trust_list_of, trusted_authority
+from lms.service.line import deposit, line_of
 from lms.service.packing import pack
-from lms.service.setting import Setting, provisioned
+from lms.service.setting import NO_SECRET, Setting, provisioned
 from lms.service.signing import signer_of
 from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.anchor import read_owner
@@ -38,11 +42,12 @@ from lms.wire.tpm.public import name_of
 _LABEL = "DRSK"
 
 
-def archive(setting: Setting) -> PlatformState:
-    """Make the next package and keep it everywhere; the state names it when every place has it.
+def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformState:
+    """Make the next package and keep it everywhere; the state names it once a place has it.
 
-    The package is accepted as a restorer would before anybody gets it. Raises NotProvisioned, NothingEnrolled,
-    and the errors of the places that keep packages.
+    The package is accepted as a restorer would before anybody gets it. A place that cannot be reached keeps the
+    others from nothing: its error is raised at the end, and the state stays `stale`. Raises NotProvisioned,
+    NothingEnrolled, and the errors of the places that keep packages.
     """
     state = provisioned(setting)
     if not state.destinations:
@@ -63,11 +68,44 @@ def archive(setting: Setting) -> PlatformState:
     )
     accept_package(document, trust)
     setting.store.save_package(document)
-    for place in setting.archives:
-        place.keep(state.platform_id, state.sequence, package_id, document)
-    state = replace(state, archived=state.sequence, package_id=package_id, unarchived=False)
-    setting.store.save(state)
+    refusals = [*_keep_in_archives(setting, state, package_id, document)]
+    state, refused = _deposit_at_authorities(setting, state, package_id, document, endorsement_auth)
+    refusals += refused
+    places = len(setting.archives) + len(_authorities(state))
+    if len(refusals) < places or not places:
+        state = replace(state, archived=state.sequence, package_id=package_id, unarchived=bool(refusals))
+        setting.store.save(state)
+    if refusals:
+        first, others = refusals[0], len(refusals) - 1
+        text = f"{first}" if not others else f"{first}; {others} more places refused"
+        raise type(first)(f"cannot archive everywhere: {text}")
     return state
+
+
+def _keep_in_archives(setting: Setting, state: PlatformState, package_id: UUID, document: bytes) -> Iterator[LmsError]:
+    for place in setting.archives:
+        try:
+            place.keep(state.platform_id, state.sequence, package_id, document)
+        except LmsError as error:
+            yield error
+
+
+def _authorities(state: PlatformState) -> tuple[EnrolledDestination, ...]:
+    return tuple(d for d in state.destinations if d.kind is DestinationKind.MIGRATION_AUTHORITY)
+
+
+def _deposit_at_authorities(
+    setting: Setting, state: PlatformState, package_id: UUID, document: bytes, endorsement_auth: Secret
+) -> tuple[PlatformState, list[LmsError]]:
+    refusals = []
+    for destination in _authorities(state):
+        try:
+            authority = trusted_authority(trust_list_of(state), UUID(destination.identity))
+            state, line = line_of(setting, state, authority, endorsement_auth)
+            deposit(line, package_id, document)
+        except LmsError as error:
+            refusals.append(error)
+    return state, refusals
 
 
 def build_package(

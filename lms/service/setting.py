@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from cryptography import x509
 
 from lms.errors import ClockUnset, EkUntrusted, NotProvisioned, OwnerAuthFailed
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm, Name
+from lms.model.owner import Owner
 from lms.model.platform import PlatformState
 from lms.model.secret import Secret
-from lms.ports import EndorsementKey, PackageArchive, PlatformStore, TokenOpener, Tpm
+from lms.model.trust import TrustList
+from lms.ports import EndorsementKey, PackageArchive, PlatformStore, RemoteAuthority, TokenOpener, Tpm
 from lms.wire.endorsement import check_endorsement_key
 from lms.wire.tpm.public import name_of
 
@@ -27,9 +30,10 @@ def no_step(text: str) -> None:
 class Setting:
     """Where a use case acts. `ek_roots` and `ek_intermediates` are the TPM makers' CA certificates.
 
-    `opener` makes what opens a token file with its password. Algorithm and handles are for new keys: those of
-    a provisioned platform stand in its state. Between two steps a use case calls `step` with what comes next:
-    there it may be told to end by an exception, which is to the state as a crash is.
+    `opener` makes what opens a token file with its password, `connect` the way to a Migration Authority by
+    address and MAID. Algorithm and handles are for new keys: those of a provisioned platform stand in its state.
+    Between two steps a use case calls `step` with what comes next: there it may be told to end by an exception,
+    which is to the state as a crash is.
     """
 
     tpm: Tpm
@@ -38,6 +42,7 @@ class Setting:
     now: Callable[[], datetime]
     host_name: str
     opener: Callable[[bytes, Secret], TokenOpener]
+    connect: Callable[[str, UUID, Owner, TrustList | None], RemoteAuthority]
     algorithm: Algorithm = Algorithm.ECC_P256
     srk_handle: int = SRK_HANDLE
     drsk_handle: int = DRSK_HANDLE

@@ -8,7 +8,7 @@ from lms.errors import FileProblem, HandleOccupied, KeyNotFound, OwnerAuthFailed
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
 from lms.model.platform import Health
 from lms.model.secret import Secret
-from lms.service.restore import Reason, diagnose
+from lms.service.diagnosis import Reason, diagnose
 from lms.wire.package_v1 import read_package
 from tests.service.test_provision import assert_works
 from tests.support.platform import PRECIOUS

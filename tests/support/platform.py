@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,11 +21,14 @@ from cryptography import x509
 from lms.adapters.opener import OpenerProcess
 from lms.adapters.store import ArchiveDirectory, StateDirectory
 from lms.adapters.tpm import TpmDevice
+from lms.errors import AuthorityUnreachable
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm, digits
 from lms.model.owner import Owner
 from lms.model.platform import PlatformState
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
+from lms.model.trust import TrustList
+from lms.ports import RemoteAuthority
 from lms.process import run_program
 from lms.service.archive import archive
 from lms.service.enroll import enroll_token
@@ -64,6 +68,11 @@ def make_token(password: bytes = PASSWORD) -> Token:
     return Token(document, read_owned_token(document)[1], password)
 
 
+def no_authority(address: str, ma_id: UUID, owner: Owner, trust_list: TrustList | None) -> RemoteAuthority:
+    """For machines without a network."""
+    raise AuthorityUnreachable(f"cannot reach authority {ma_id} at '{address}'")
+
+
 class Platform:
     """One machine below `directory`; parts of it can be copied from a machine that is switched off."""
 
@@ -81,6 +90,7 @@ class Platform:
         self.now = NOW
         self.ek_roots: tuple[x509.Certificate, ...] = ()
         self.ek_intermediates: tuple[x509.Certificate, ...] = ()
+        self.connect: Callable[[str, UUID, Owner, TrustList | None], RemoteAuthority] = no_authority
         self._tpm: TpmDevice | None = None
 
     def __enter__(self) -> Platform:
@@ -115,6 +125,7 @@ class Platform:
             now=lambda: self.now,
             host_name="testhost",
             opener=OpenerProcess,
+            connect=self.connect,
             ek_roots=self.ek_roots,
             ek_intermediates=self.ek_intermediates,
         )
