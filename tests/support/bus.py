@@ -7,8 +7,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from lms.link.connection import BUS, Connection
+
+NOBODY = 65534
 POLICIES = Path(__file__).parents[2] / "dbus"
 
 # What Debian's system bus allows, and what the packages of polkit and of this project install there.
@@ -128,3 +133,23 @@ class PolicyKit:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+@contextmanager
+def as_user(uid: int) -> Iterator[None]:
+    """Connections made meanwhile are that user's; needs root."""
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+async def owned(connection: Connection, name: str, *, by_somebody: bool = True) -> None:
+    """Return when a name has an owner, or has none any more."""
+    async with connection.listening(BUS.destination, member="NameOwnerChanged") as signals:
+        (there,) = await connection.call(BUS, "NameHasOwner", "s", name)
+        while there is not by_somebody:
+            changed, _, owner = (await signals.get()).body
+            if changed == name:
+                there = bool(owner)
