@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from lms.errors import AboutRequest, ApprovalPending, AuthorityBusy, Blame, BlobRefused, EkUntrusted, LmsError, TakeOver
 from lms.ports import MigrationAuthority
-from lms.wire.envelope import EnvelopeRefused, Fault, read_envelope, write_envelope, write_fault_envelope
+from lms.wire.envelope import EnvelopeRefused, Fault, read_request, write_envelope, write_fault_envelope
 from lms.wire.service_v1 import (
     AuthenticateAnswer,
     AuthenticateRequest,
@@ -76,7 +76,7 @@ class _Call:
 
     def answer(self, envelope: bytes, authority: MigrationAuthority) -> Reply:
         """Read, call, answer. Raises whatever the call does."""
-        message = read_envelope(envelope)
+        message = read_request(envelope)
         operation = operation_of(message)
         self.operation = operation.name
         answer = CALLS[operation.name](authority, operation.read_request(message))
