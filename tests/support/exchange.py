@@ -122,7 +122,9 @@ def authority_request() -> EnrolmentRequest:
     p, tls = make_platform("ma"), software_key("ma TLS", RECOVERY_ATTRIBUTES)
     base = RequestBase(request_id("enrolment", p.id, p.ek, vault(), p.ak, tls), NONCE, p.ek.public, (), 0)
     certified = certify(p.ak, vault().name, b"qualified name")
-    part = AuthorityEnrolment(p.id, p.ak.public, vault().public, certified, tls.spki, ("ma.example:8443",), Mode.TPM)
+    part = AuthorityEnrolment(
+        p.id, p.ak.public, vault().public, certified, tls.spki, ("https://ma.example:8443",), Mode.TPM
+    )
     return EnrolmentRequest(base, None, part)
 
 
@@ -130,7 +132,9 @@ def software_authority_request() -> EnrolmentRequest:
     """An MA without a TPM: neither EK nor AK nor Certify."""
     kept, tls = software_key("kept", RECOVERY_ATTRIBUTES), software_key("ma TLS", RECOVERY_ATTRIBUTES)
     base = RequestBase(request_id("enrolment", uuid("ma"), kept, kept, kept, tls), NONCE, None, (), 0)
-    part = AuthorityEnrolment(uuid("ma"), None, kept.public, None, tls.spki, ("ma.example:8443",), Mode.SOFTWARE)
+    part = AuthorityEnrolment(
+        uuid("ma"), None, kept.public, None, tls.spki, ("https://ma.example:8443",), Mode.SOFTWARE
+    )
     return EnrolmentRequest(base, None, part)
 
 
