@@ -7,15 +7,17 @@ PostgreSQL answers a commit when it is on its disk, whatever the server's defaul
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from lms.errors import BadConfiguration, FileProblem
-from lms.files import create_file, ensure_directory, sync_directory
+from lms.files import ensure_directory, sync_directory
 
 _PRAGMAS: Final = (
     "PRAGMA journal_mode = DELETE",
@@ -25,23 +27,38 @@ _PRAGMAS: Final = (
 )
 _WRITABLE_BY_OTHERS: Final = 0o022
 
+# A process that closes a file drops all locks that it has on it, those of SQLite in other threads too: so one thread
+# creates it before any uses it, and a file that is there is never opened here.
+_CREATING: Final = Lock()
+
+
+def _create(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:  # another process was quicker
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_directory(path.parent)
+
 
 def _ensure_file(path: Path) -> None:
     """The database's file, mode 0600 in a directory where nobody else can place a journal beside it."""
     new = not path.parent.exists()
     ensure_directory(path.parent)
-    if new:
-        sync_directory(path.parent.parent)
     if path.parent.stat().st_mode & _WRITABLE_BY_OTHERS:
         raise FileProblem(f"cannot keep a vault in '{path.parent}': others may write to it")
-    # A file that is there is never opened here: closing it would drop the locks of our other connections.
-    if not path.exists():
-        try:
-            create_file(path, b"")
-        except FileProblem:
-            if not path.exists():  # else somebody was quicker
-                raise
-    path.chmod(0o600)
+    try:
+        if new:
+            sync_directory(path.parent.parent)
+        with _CREATING:
+            if not path.exists():
+                _create(path)
+        path.chmod(0o600)
+    except OSError as error:
+        raise FileProblem(f"cannot keep a vault in '{path}': {(error.strerror or str(error)).lower()}") from None
 
 
 def _prepare(connection: Any, _record: object) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lms.errors import AuthorityBusy, LmsError, VaultFailed
@@ -34,17 +34,19 @@ def _is_busy(error: SQLAlchemyError, code: str) -> bool:
     )
 
 
-def _in_our_words(act: str, error: SQLAlchemyError) -> LmsError:
+def _in_our_words(act: str, error: SQLAlchemyError, unanswered: type[LmsError]) -> LmsError:
     code = _code(error)
     if _is_busy(error, code):
         return AuthorityBusy(f"cannot {act}: its database is busy or went away ({code or 'no answer'})")
+    if isinstance(error, OperationalError) and not code:  # libpq gives no code where it got no connection
+        return unanswered(f"cannot {act}: its database does not answer, or lets nobody in")
     return VaultFailed(f"cannot {act}: its database refused ({code or type(error).__name__})")
 
 
 @contextmanager
-def named(act: str) -> Iterator[None]:
+def named(act: str, unanswered: type[LmsError] = AuthorityBusy) -> Iterator[None]:
     """Turn what SQLAlchemy raises into AuthorityBusy or VaultFailed: "cannot ACT"."""
     try:
         yield
     except SQLAlchemyError as error:
-        raise _in_our_words(act, error) from None
+        raise _in_our_words(act, error, unanswered) from None

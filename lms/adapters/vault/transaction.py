@@ -47,9 +47,9 @@ class SqlTransaction:
             self.failure = error
             raise
 
-    def _change(self, act: str, statement: Executable) -> int:
+    def _change(self, act: str, statement: Executable) -> None:
         with self._acting(act):
-            return self._connection.execute(statement).rowcount
+            self._connection.execute(statement)
 
     def _rows(self, act: str, statement: Executable) -> list[RowMapping]:
         with self._acting(act):
@@ -83,7 +83,7 @@ class SqlTransaction:
     def keep_package(self, package: KeptPackage, document: bytes) -> None:
         """Add a package. Raises PackageConflict where its PackageID, or (platform, Sequence), is taken."""
         adding = _INSERT[self._connection.dialect.name](PACKAGES).values(_row(package))
-        if self._change("keep a package", adding.on_conflict_do_nothing()) == 0:
+        if not self._rows("keep a package", adding.on_conflict_do_nothing().returning(PACKAGES.c.package_id)):
             raise PackageConflict(f"cannot keep package {package.package_id}: its ID or its Sequence is taken")
         self._change("keep a package", insert(DOCUMENTS).values(package_id=package.package_id, document=document))
 

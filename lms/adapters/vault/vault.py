@@ -59,14 +59,14 @@ def _ensure_schema(connection: Connection) -> None:
 def _open(engine: Engine) -> None:
     # A snapshot as old as the wait for the lock would not show the schema that the other one made.
     level = {"isolation_level": "READ COMMITTED"} if engine.dialect.name == "postgresql" else {}
-    with named("open the vault"), engine.execution_options(**level).begin() as connection:
+    with named("open the vault", VaultFailed), engine.execution_options(**level).begin() as connection:
         _ensure_schema(connection)
 
 
 def open_vault(url: str, *, wait_s: float = _WAIT_S) -> SqlVault:
     """Open `sqlite:///PATH` or `postgresql://…`; a new one gets its schema. Transactions wait `wait_s` for another.
 
-    Raises BadConfiguration, FileProblem, VaultTooNew, VaultFailed; AuthorityBusy where another transaction is open.
+    Raises BadConfiguration, FileProblem, VaultTooNew, VaultFailed; AuthorityBusy where that is not enough.
     """
     engine = make_engine(url, wait_s)
     try:
