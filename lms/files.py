@@ -96,16 +96,29 @@ def remove_file(path: Path) -> None:
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Be the only one who works on a directory. Raises Busy where somebody else does."""
-    ensure_directory(directory)
-    with _named("lock", directory):
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _held(lock: Path, what: Path) -> Iterator[None]:
+    with _named("lock", what):
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(f"cannot use '{directory}': another instance works on it") from None
+            raise Busy(f"cannot use '{what}': another instance works on it") from None
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Be the only one who works on a directory. Raises Busy where somebody else does."""
+    ensure_directory(directory)
+    with _held(directory / "lock", directory):
+        yield
+
+
+@contextmanager
+def locked_beside(path: Path) -> Iterator[None]:
+    """Be the only one who works on a file: the lock lies beside it, because it is replaced. Raises Busy."""
+    with _held(path.with_name(f".{path.name}.lock"), path):
+        yield

@@ -9,7 +9,7 @@ import pytest
 
 from lms.adapters.store import ArchiveDirectory
 from lms.errors import Busy, FileProblem
-from lms.files import create_file, ensure_directory, locked, read_file, write_file
+from lms.files import create_file, ensure_directory, locked, locked_beside, read_file, write_file
 
 
 def test_a_file_is_replaced_wholly(tmp_path):
@@ -86,6 +86,18 @@ def test_a_directory_has_one_owner(tmp_path):
         with pytest.raises(Busy), locked(tmp_path / "state"):
             raise AssertionError
     with locked(tmp_path / "state"):
+        pass
+
+
+def test_a_file_that_is_replaced_has_one_owner(tmp_path):
+    path, other = tmp_path / "list", tmp_path / "other list"
+    with locked_beside(path):
+        write_file(path, b"next")
+        with pytest.raises(Busy), locked_beside(path):
+            raise AssertionError
+        with locked_beside(other):
+            pass
+    with locked_beside(path):
         pass
 
 
