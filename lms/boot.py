@@ -1,7 +1,7 @@
 """The acts of the service without a bus: one act, then the end. For rescue systems, early boot, and machines
 where no daemon runs (DESIGN §5).
 
-    python3 -I -m lms.boot VERB [--config FILE] --options=FD [--WORD=FD …] --answer=FD
+    python3 -I -m lms.boot VERB [--config FILE] --options=FD [--WORD=FD …] [--collect-WORD=FD …] --answer=FD
 
 `options` is a JSON object of the verb's long options, the words of secrets are those of DESIGN §4; the answer
 is a JSON object.
@@ -18,13 +18,36 @@ from typing import Final
 
 from lms.assembly import assembled
 from lms.config import load_configuration
-from lms.errors import LmsError
+from lms.errors import BadRequest, LmsError
 from lms.model.secret import Secret
-from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH, PACKAGE, TOKEN, TOKEN_PASSWORD
+from lms.names import (
+    DATA,
+    ENDORSEMENT_AUTH,
+    GRANT,
+    OWNER,
+    OWNER_AUTH,
+    PACKAGE,
+    PASSWORD,
+    PRIVATE,
+    PUBLIC,
+    TOKEN,
+    TOKEN_PASSWORD,
+    USER_PASSWORD,
+)
 from lms.process import read_descriptor, report
 from lms.service.acts import ACTS, Call
 
-_WORDS: Final = (OWNER_AUTH, ENDORSEMENT_AUTH, TOKEN, TOKEN_PASSWORD, OWNER, PACKAGE, GRANT)
+_COLLECTED: Final = (PASSWORD, DATA, PUBLIC, PRIVATE)
+_WORDS: Final = (
+    OWNER_AUTH, ENDORSEMENT_AUTH, TOKEN, TOKEN_PASSWORD, OWNER, PACKAGE, GRANT, USER_PASSWORD, *_COLLECTED,
+)  # fmt: skip
+
+
+def _hand_out(word: str, secret: Secret, descriptor: int | None) -> None:
+    if descriptor is None:
+        raise BadRequest(f"cannot hand out '{word}': nothing was named to take it")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secret.reveal())
 
 
 def main() -> int:
@@ -33,7 +56,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="lms.boot")
     parser.add_argument("act", choices=tuple(ACTS))
     parser.add_argument("--config", type=Path)
-    for word in (*_WORDS, "options", "answer"):
+    for word in (*_WORDS, *(f"collect-{word}" for word in _COLLECTED), "options", "answer"):
         parser.add_argument(f"--{word}", type=int, metavar="FD", required=word in ("options", "answer"))
     arguments = vars(parser.parse_args())
     try:
@@ -41,7 +64,10 @@ def main() -> int:
         given = {w: Secret(read_descriptor(fd)) for w in _WORDS if (fd := arguments[w.replace("-", "_")]) is not None}
         call = Call(json.loads(read_descriptor(arguments["options"])), given)
         with assembled(configuration, call.secret(ENDORSEMENT_AUTH)) as setting:
+            setting.store.sweep()
             answer = ACTS[arguments["act"]](call, setting)
+        for word, secret in call.offered.items():
+            _hand_out(word, secret, arguments[f"collect_{word}"])
         with os.fdopen(arguments["answer"], "w", encoding="utf-8") as file:
             json.dump(answer, file)
     except LmsError as error:

@@ -38,10 +38,18 @@ def read_descriptor(descriptor: int) -> bytes:
 
 def run_program(module: str, arguments: list[str], inputs: dict[str, bytes]) -> bytes:
     """The answer of `python3 -m MODULE ARGUMENTS --WORD=FD… --answer=FD`. Raises the error it reports."""
+    return run_collecting(module, arguments, inputs, ())["answer"]
+
+
+def run_collecting(
+    module: str, arguments: list[str], inputs: dict[str, bytes], collected: tuple[str, ...]
+) -> dict[str, bytes]:
+    """The same, and what the program hands out at `--collect-WORD=FD`; by word, its answer under `answer`."""
+    outputs = ("answer", *(f"collect-{word}" for word in collected))
     with ExitStack() as closing:
         passed = []
         words = []
-        for word, content in (inputs | {"answer": b""}).items():
+        for word, content in (inputs | dict.fromkeys(outputs, b"")).items():
             descriptor = descriptor_with(content)
             closing.callback(os.close, descriptor)
             passed.append(descriptor)
@@ -55,9 +63,14 @@ def run_program(module: str, arguments: list[str], inputs: dict[str, bytes]) -> 
         )
         if done.returncode != 0:
             raise _reported(module, done.stderr)
-        os.lseek(passed[-1], 0, os.SEEK_SET)
-        with os.fdopen(passed[-1], "rb", closefd=False) as file:
-            return file.read(_MAX_ANSWER)
+        answers = (_written(descriptor) for descriptor in passed[-len(outputs) :])
+        return dict(zip(("answer", *collected), answers, strict=True))
+
+
+def _written(descriptor: int) -> bytes:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return file.read(_MAX_ANSWER)
 
 
 def _reported(module: str, stderr: bytes) -> LmsError:

@@ -26,6 +26,11 @@ class Caller:
     uid: int
     user_name: str
 
+    @classmethod
+    def nameless(cls, uid: int) -> Caller:
+        """A user whose name nobody knows: called by its number."""
+        return ROOT if uid == 0 else cls(uid, str(uid))
+
     @property
     def is_root(self) -> bool:
         """Whether this caller may see and use what belongs to others."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 from lms.errors import BadRequest, EndorsementAuthFailed, LmsError, OwnerAuthFailed, TpmBusy, WrongPassword
 from lms.model.jobs import Awaiting, Job, JobResult, JobState
+from lms.model.registered import Caller
 from lms.model.secret import Secret
 from lms.names import ENDORSEMENT_AUTH, OWNER_AUTH, TOKEN_PASSWORD
 from lms.ports import JobJournal
@@ -56,9 +58,16 @@ class JobRunner:
     """Runs the acts of one platform as jobs. All methods may be called from any thread."""
 
     def __init__(
-        self, setting: Setting, journal: JobJournal, *, acts: Mapping[str, Act] = ACTS, timer: Timer = start_timer
+        self,
+        setting: Setting,
+        journal: JobJournal,
+        *,
+        acts: Mapping[str, Act] = ACTS,
+        timer: Timer = start_timer,
+        caller_of: Callable[[int], Caller] = Caller.nameless,
     ) -> None:
         self._setting = setting
+        self._caller_of = caller_of
         self._acts = acts
         self._timer = timer
         self._observers: list[Callable[[Job], None]] = []
@@ -71,7 +80,9 @@ class JobRunner:
         self._teller = threading.Thread(target=self._tell, name="job-changes", daemon=True)
 
     def start(self) -> None:
-        """Begin with what the journal left queued."""
+        """Begin with what the journal left queued, and remove what a crash left of items."""
+        with suppress(LmsError):  # a state that cannot be read is told by every act
+            self._setting.store.sweep()
         self._worker.start()
         self._teller.start()
 
@@ -182,7 +193,8 @@ class JobRunner:
 
     def _run(self, task: Task) -> None:
         """One run of an act, from its beginning to its end or to what it waits for."""
-        call = Call(task.record.options, dict(task.secrets), waits=True)
+        caller = self._caller_of(task.job.uid)
+        call = Call(task.record.options, dict(task.secrets), caller=caller, waits=True)
         try:
             with self._turn:
                 self._book.change(task, JobState.RUNNING)

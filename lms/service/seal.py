@@ -5,7 +5,6 @@ It has neither fixedTPM nor fixedParent and no PCR policy: a new board has other
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from lms.errors import BadRequest
@@ -13,22 +12,13 @@ from lms.model.registered import Caller, RegisteredKey
 from lms.model.secret import Secret
 from lms.service.register import Where, keep_entry, new_place
 from lms.service.setting import Setting, provisioned
-from lms.wire.tpm.esys import tss2_pem, tss2_private_key
 from lms.wire.tpm.public import Attributes, name_of, sealed_template
 
 MAX_SEALED: Final = 128
 _TEMPLATE: Final = sealed_template(Attributes.NO_DA | Attributes.USER_WITH_AUTH)
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """A sealed object as registered, and as a TSS2 PRIVATE KEY (PEM) below the DRSK's handle."""
-
-    entry: RegisteredKey
-    pem: bytes
-
-
-def seal(setting: Setting, caller: Caller, where: Where, value: Secret, auth: Secret) -> Sealed:
+def seal(setting: Setting, caller: Caller, where: Where, value: Secret, auth: Secret) -> RegisteredKey:
     """Seal 1 to 128 bytes under an own authorisation, which may be empty.
 
     Raises BadRequest, RegistryFull, StillNeeded, NotRegistered.
@@ -40,5 +30,4 @@ def seal(setting: Setting, caller: Caller, where: Where, value: Secret, auth: Se
     made = setting.tpm.create(state.drsk_handle, _TEMPLATE, auth=auth, data=value)
     entry = RegisteredKey(place, name_of(made.public), state.require_drsk().name, made)
     keep_entry(setting, state, entry)
-    der = tss2_private_key(made.public, made.private, state.drsk_handle, sealed=True, empty_auth=not auth)
-    return Sealed(entry, tss2_pem(der))
+    return entry

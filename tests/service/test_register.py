@@ -433,15 +433,14 @@ def test_a_user_who_lost_the_password_starts_anew(full):
 
 def test_what_was_sealed_comes_back_under_its_own_authorisation(archived, machines, token):
     auth = Secret(b"own authorisation")
-    sealed = seal(archived.setting, ANNA, MAIL, VALUE, auth)
-    assert sealed.pem.startswith(b"-----BEGIN TSS2 PRIVATE KEY-----\n")
-    assert sealed.entry.place.owner == "1000:anna"
+    entry = seal(archived.setting, ANNA, MAIL, VALUE, auth)
+    assert entry.place.owner == "1000:anna"
     with pytest.raises(AuthFailed):
-        archived.tpm.unseal(DRSK_HANDLE, sealed.entry.key, auth=NO_SECRET)
+        archived.tpm.unseal(DRSK_HANDLE, entry.key, auth=NO_SECRET)
     new = moved(archived, machines(), token)
-    assert new.tpm.unseal(DRSK_HANDLE, sealed.entry.key, auth=auth) == VALUE
+    assert new.tpm.unseal(DRSK_HANDLE, entry.key, auth=auth) == VALUE
     got = fetch(new, MAIL, ANNA, NO_SECRET)
-    assert got["private"] == Secret(sealed.entry.key.private)
+    assert got["private"] == Secret(entry.key.private)
     for size in (0, 129):
         with pytest.raises(BadRequest):
             seal(archived.setting, ROOT, DISK, Secret(bytes(size)), NO_SECRET)

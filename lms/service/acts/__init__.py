@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from lms.service.acts.call import Answer, Call
+from lms.service.acts.entries import keys, register, retrieve_entry, seal_secret, unregister_entry
 from lms.service.acts.facts import status
 from lms.service.acts.platform import enroll, make_archive, provision_platform
 from lms.service.acts.restore import restore
@@ -22,6 +23,11 @@ ACTS: Final[Mapping[str, Act]] = {
     "enroll": enroll,
     "archive": make_archive,
     "restore": restore,
+    "register": register,
+    "unregister": unregister_entry,
+    "retrieve": retrieve_entry,
+    "seal": seal_secret,
+    "keys": keys,
 }
 
 __all__ = ["ACTS", "Act", "Answer", "Call"]

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from lms.errors import BadRequest
 from lms.model.jobs import Awaiting
+from lms.model.registered import ROOT, Caller
 from lms.model.secret import Secret
 
 T = TypeVar("T")
@@ -17,18 +18,34 @@ _NOTHING = Secret(b"")
 class Call:
     """What an act is told. Documents come as secrets do: by word, never as an option.
 
+    `caller`: who asks; root where nothing else is said, for whoever has the state directory has everything.
     `waits`: the caller can be asked for more. `offered`: secrets that the act made, for the caller to collect.
     """
 
-    def __init__(self, options: Mapping[str, Any], secrets: Mapping[str, Secret], *, waits: bool = False) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        secrets: Mapping[str, Secret],
+        *,
+        caller: Caller = ROOT,
+        waits: bool = False,
+    ) -> None:
         self._options = options
         self._secrets = secrets
+        self.caller = caller
         self.waits = waits
         self.offered: dict[str, Secret] = {}
 
     def text(self, option: str) -> str | None:
         """A text option; None where it was not given. Raises BadRequest."""
         return self._option(option, str)
+
+    def word(self, option: str) -> str:
+        """A text option that the act cannot do without. Raises BadRequest."""
+        value = self.text(option)
+        if value is None:
+            raise BadRequest(f"cannot do this without the option '{option}'")
+        return value
 
     def number(self, option: str) -> int | None:
         """An option that is a number; None where it was not given. Raises BadRequest."""
