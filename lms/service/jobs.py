@@ -33,7 +33,7 @@ _ASKED_AGAIN: Final[Mapping[type[LmsError], str]] = {
 }
 _WRONG_MAX: Final = 3
 # What passes by itself and may be tried again unattended, and after how many seconds.
-_BACKOFF_S: Final[Mapping[type[LmsError], tuple[float, ...]]] = {TpmBusy: (1.0, 5.0, 25.0)}
+BACKOFF_S: Final[Mapping[type[LmsError], tuple[float, ...]]] = {TpmBusy: (1.0, 5.0, 25.0)}
 
 Timer = Callable[[float, Callable[[], None]], Callable[[], None]]
 
@@ -248,7 +248,7 @@ class JobRunner:
     def _fail(self, task: Task, error: LmsError) -> None:
         """Ask again, try again, or end."""
         kind = type(error)
-        word, delays = _ASKED_AGAIN.get(kind), _BACKOFF_S.get(kind, ())
+        word, delays = _ASKED_AGAIN.get(kind), BACKOFF_S.get(kind, ())
         with self._turn:
             if task.cancel:
                 self._finish(task, result=JobResult.CANCELED)

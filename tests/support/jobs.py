@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from queue import SimpleQueue
+from threading import Event
 
 from lms.adapters.store import JobFile
 from lms.model.jobs import Job, JobState
@@ -18,12 +19,19 @@ class Timers:
 
     def __init__(self) -> None:
         self.delays: list[float] = []
+        self.stopped = Event()  # the first time that one is
         self._set: list = []
 
     def __call__(self, delay_s: float, fire):
         self.delays.append(delay_s)
         self._set.append(fire)
-        return lambda: self._set.remove(fire) if fire in self._set else None
+
+        def stop() -> None:
+            if fire in self._set:
+                self._set.remove(fire)
+            self.stopped.set()
+
+        return stop
 
     @property
     def pending(self) -> int:
@@ -70,6 +78,7 @@ class Jobs:
         while True:
             job = self._queue.get(timeout=_HANGS_S)
             self.told.append(job)
+            self.runner.job(job.number)  # the runner has finished what it told
             if job.number == number and job.state in states:
                 return job
 
