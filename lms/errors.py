@@ -291,6 +291,11 @@ class AuthorityUnknown(LmsError):
     hint = "`lmsctl authorities` shows those that the owner approved; take a newer trust list with `enroll msa --grant`"
 
 
+class NoAuthority(LmsError):
+    blame = Blame.STATE
+    hint = "restore with your token instead: `lmsctl restore --token FILE`"
+
+
 class AuthorityFailed(LmsError):
     blame = Blame.AUTHORITY
     hint = "the authority's answer cannot be used; its operator finds the cause in its journal"

@@ -29,7 +29,7 @@ from lms.model.authorities import (
 from lms.model.jobs import JobLedger
 from lms.model.keys import Algorithm, Name
 from lms.model.packages import MsaApproval
-from lms.model.platform import PlatformState
+from lms.model.platform import PendingRestore, PlatformState
 from lms.model.policies import Branch, DuplicationPolicy
 from lms.model.release import Release, ReleaseRequest
 from lms.model.secret import Secret
@@ -190,6 +190,14 @@ class PlatformStore(Protocol):
 
     def save(self, state: PlatformState) -> None:
         """Replace the state, wholly or not at all."""
+        ...
+
+    def load_pending(self) -> PendingRestore | None:
+        """The restore request on its way, or None."""
+        ...
+
+    def save_pending(self, pending: PendingRestore | None) -> None:
+        """Replace the restore request on its way, or forget it."""
         ...
 
     def keep_ciphertext(self, ciphertext: bytes) -> bytes:

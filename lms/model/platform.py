@@ -77,6 +77,7 @@ class EnrolledDestination:
     inner_keys: tuple[InnerKey, ...]
     approvals: tuple[MsaApproval, ...]
     kept_inner_key: SealedObject
+    held: int = field(default=0, metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,18 @@ class Enrolment:
 
     ak_certificate: bytes
     sheet: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRestore:
+    """A restore request on its way, for this one TPM: `document` is its signed bytes, the same each time."""
+
+    platform_id: UUID
+    ek_name: Name
+    srk_name: Name
+    signing_key: SigningKey
+    request_id: bytes
+    document: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,9 +103,15 @@ def _deposit_at_authorities(
             authority = trusted_authority(trust_list_of(state), UUID(destination.identity))
             state, line = line_of(setting, state, authority, endorsement_auth)
             deposit(line, package_id, document)
+            state = _held(state, destination.identity)
         except LmsError as error:
             refusals.append(error)
     return state, refusals
+
+
+def _held(state: PlatformState, identity: str) -> PlatformState:
+    destinations = tuple(replace(d, held=state.sequence) if d.identity == identity else d for d in state.destinations)
+    return replace(state, destinations=destinations)
 
 
 def build_package(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from cryptography import x509
-
-from lms.errors import GrantMismatch, NotProvisioned, UntrustedSigner
+from lms.errors import GrantMismatch, NotProvisioned
 from lms.model.exchange import (
     AttestedKey,
     BirthEvidence,
@@ -19,21 +17,20 @@ from lms.model.exchange import (
 from lms.model.owner import Owner
 from lms.model.platform import Enrolment, PlatformState, RecoverableKey
 from lms.model.secret import Secret
-from lms.model.trust import Identity, Role, TrustList
+from lms.model.trust import Role, TrustList
+from lms.service.certified import certificate_for, open_certificates
 from lms.service.setting import NO_SECRET, Setting, provisioned
 from lms.service.signing import signer_of
 from lms.wire.anchor import read_owner
-from lms.wire.certificates import SignerRule, identity_of, issued_by_owner, judge_signer
-from lms.wire.content import decrypt
+from lms.wire.certificates import SignerRule, judge_signer
 from lms.wire.enrolment import enrolment_id
-from lms.wire.exchange_v1 import ENROLMENT_GRANT, ENROLMENT_REQUEST, read_bundle
+from lms.wire.exchange_v1 import ENROLMENT_GRANT, ENROLMENT_REQUEST
 from lms.wire.request_proofs import NONCE_SIZE
 from lms.wire.signature import sign
 from lms.wire.token_v1 import read_sheet
 from lms.wire.tpm.public import ec_public_key, name_of, read_public
 from lms.wire.trust_list import newer, read_trust_list
 
-_AK = 0  # `Tpm.activate`: the attestation key, not a persistent one
 _GRANTERS = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
 
 
@@ -106,15 +103,14 @@ def accept_grant(setting: Setting, document: bytes, endorsement_auth: Secret) ->
     if state.request_nonce is None or grant.request_id != _request_id(state) or grant.sheet is None:
         raise GrantMismatch("cannot take the grant: it does not answer this machine's request")
     _check_sheet(grant.sheet, state, owner, trusted)
-    key = setting.tpm.activate(state.ek_name, _AK, grant.certificates.credential, endorsement_auth)
-    certificates = read_bundle(decrypt(key, grant.certificates.ciphertext)).certificates
+    certificates = open_certificates(setting.tpm, state.ek_name, grant.certificates, endorsement_auth)
     signing_key = state.require_signing_key()
     ak = setting.tpm.attestation_key()
-    ak_certificate = _certificate_for(ak, certificates, state, owner)
+    ak_certificate = certificate_for(ak, certificates, state.platform_id, owner)
     state = replace(
         state,
         signing_key=replace(
-            signing_key, certificate=_certificate_for(signing_key.key.public, certificates, state, owner)
+            signing_key, certificate=certificate_for(signing_key.key.public, certificates, state.platform_id, owner)
         ),
         drsk=_with_evidence(state.require_drsk(), ak, ak_certificate),
         trust_list=trust_list,
@@ -140,16 +136,3 @@ def _with_evidence(drsk: RecoverableKey, ak: bytes, certificate: bytes) -> Recov
     if drsk.birth is None or drsk.birth.ak != ak:
         return drsk
     return replace(drsk, birth=replace(drsk.birth, certificate=certificate))
-
-
-def _certificate_for(public: bytes, certificates: tuple[bytes, ...], state: PlatformState, owner: Owner) -> bytes:
-    key = ec_public_key(read_public(public))
-    for certificate in certificates:
-        parsed = x509.load_der_x509_certificate(certificate)
-        if (
-            parsed.public_key() == key
-            and issued_by_owner(parsed, owner)
-            and identity_of(parsed) == Identity(Role.PLATFORM, state.platform_id)
-        ):
-            return certificate
-    raise UntrustedSigner("cannot take the grant: it holds no certificate of this owner for our key")

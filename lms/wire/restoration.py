@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -17,13 +17,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lms.errors import ApprovalExpired, OwnerMismatch, RequestInvalid, SignerWithdrawn, WrongDocument, WrongRole
-from lms.model.exchange import Entry, RestoreAnnex, RestoreApproval, RestoreRequest, VerifiedRestoreRequest
+from lms.model.exchange import (
+    Entry,
+    ReleasedPackage,
+    RestoreAnnex,
+    RestoreApproval,
+    RestoreRequest,
+    VerifiedRestoreRequest,
+)
 from lms.model.keys import Name
 from lms.model.owner import Owner
 from lms.model.packages import Signed
 from lms.model.trust import Identity, Pair, Role, TrustList
 from lms.wire.certificates import SignerRule, judge_signer
-from lms.wire.exchange_v1 import RESTORE_ANNEX, RESTORE_APPROVAL, RESTORE_REQUEST
+from lms.wire.exchange_v1 import RELEASED_PACKAGE, RESTORE_ANNEX, RESTORE_APPROVAL, RESTORE_REQUEST
 from lms.wire.request_proofs import (
     attestation_key,
     check_request_id,
@@ -93,7 +100,7 @@ def _authority(signed: Signed, owner: Owner, trust_list: TrustList | None, when:
         return identity.uuid
     since = None if trust_list is None else trust_list.withdrawn_since(Identity(Role.MIGRATION_AUTHORITY, known))
     if since is not None and when >= since:
-        raise SignerWithdrawn(f"cannot accept the annex: authority {known} was withdrawn")
+        raise SignerWithdrawn(f"cannot accept what authority {known} signed: it was withdrawn")
     return known
 
 
@@ -118,6 +125,20 @@ def read_annex(
         raise WrongRole(f"cannot accept the annex: authority {authority} speaks for another destination")
     _check_entries(annex.entries)
     return annex
+
+
+def read_released_package(document: bytes, ma_id: UUID, owner: Owner, trust_list: TrustList | None) -> ReleasedPackage:
+    """What this MA released: signed by its TLS key. Package, approval and blobs in it are still to be judged.
+
+    Raises the errors of `judge_signer`, WrongRole where another authority signed.
+    """
+    released, signed = RELEASED_PACKAGE.read(document)
+    assert isinstance(released, ReleasedPackage)
+    # The time of a release is nowhere in it: withdrawn is withdrawn.
+    signer = _authority(signed, owner, trust_list, datetime.max.replace(tzinfo=UTC))
+    if signer != ma_id:
+        raise WrongRole(f"cannot take what authority {signer} released: it was asked of {ma_id}")
+    return released
 
 
 def _pairs(trust_list: TrustList, platform_id: UUID) -> set[Pair]:

@@ -12,7 +12,7 @@ from typing import Final
 
 from lms.errors import CiphertextLost, FileProblem
 from lms.files import ensure_directory, read_file, remove_file, write_file
-from lms.model.platform import PlatformState
+from lms.model.platform import PendingRestore, PlatformState
 from lms.wire.document import MIB
 from lms.wire.record import read_record, write_record
 
@@ -42,6 +42,21 @@ class StateDirectory:
     def save(self, state: PlatformState) -> None:
         """Replace the state, wholly or not at all."""
         write_file(self._state, write_record(state))
+
+    @property
+    def _pending(self) -> Path:
+        return self._directory / "restore.json"
+
+    def load_pending(self) -> PendingRestore | None:
+        """The restore request on its way, or None."""
+        return read_record(PendingRestore, read_file(self._pending, _MAX_STATE)) if self._pending.exists() else None
+
+    def save_pending(self, pending: PendingRestore | None) -> None:
+        """Replace the restore request on its way, or forget it."""
+        if pending is None:
+            remove_file(self._pending)
+        else:
+            write_file(self._pending, write_record(pending))
 
     @property
     def _items(self) -> Path:

@@ -1,0 +1,343 @@
+"""`restore` through Migration Authorities: ask, wait for the owner's approval, take what is released (PROTOCOL §8).
+
+Run it again and again: it finds its request where it left it, and ends with the keys in their place. The request
+names no authority, so the same one is left at all of them; the first that releases is enough.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from lms.errors import ApprovalPending, GrantMismatch, LmsError, NoAuthority, NotProvisioned
+from lms.model.authorities import Kind
+from lms.model.exchange import AttestedKey, Entry, ReleasedPackage, RequestBase, RestoreApproval, RestoreRequest
+from lms.model.keys import Algorithm, Name, digits
+from lms.model.owner import Owner, RecoverySheet
+from lms.model.packages import DestinationKind, MigrationPackage
+from lms.model.platform import Enrolment, PendingRestore, PlatformState
+from lms.model.secret import Secret
+from lms.model.tpm import SealedObject
+from lms.model.trust import TrustList
+from lms.service.certified import certificate_for, open_certificates
+from lms.service.diagnosis import Reason, diagnose
+from lms.service.enroll import trust_list_of, trusted_authority
+from lms.service.installing import Credentials, Target, finish, install, recoverable, refuse_foreign
+from lms.service.line import Chip, Whereabouts, open_line
+from lms.service.restore import Restored
+from lms.service.setting import NO_SECRET, PreparedTpm, Setting, check_clock, genuine_ek, prepare_tpm
+from lms.service.signing import PlatformSigner, make_signing_key
+from lms.wire.acceptance import PackageTrust, accept_package
+from lms.wire.anchor import read_owner
+from lms.wire.exchange_v1 import RESTORE_REQUEST
+from lms.wire.package_v1 import read_package
+from lms.wire.request_proofs import NONCE_SIZE
+from lms.wire.restoration import read_released_package, read_restore_approval, restore_id
+from lms.wire.signature import sign
+from lms.wire.tpm.inner_key import read_inner_plaintext
+from lms.wire.tpm.public import ALG_RSA, ec_public_key, name_of, read_public
+from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
+from lms.wire.trust_list import newer, read_trust_list
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityOrder:
+    """What the caller says: `sheet` and its `owner`, believed already, where this machine has no state.
+
+    `approval`: the MSA's answer, where it came by file. Handles are used where this machine has no state.
+    """
+
+    sheet: RecoverySheet | None
+    owner: Owner | None
+    srk_handle: int
+    drsk_handle: int
+    approval: bytes | None = None
+    unverified_tpm: bool = False
+    accepted_stale: int | None = None
+    replace_foreign: Name | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """Whose keys are to come back, and from where; `current` are the authorities known to have the newest package."""
+
+    platform_id: UUID
+    owner: Owner
+    trust_list: bytes | None
+    authorities: tuple[Whereabouts, ...]
+    drsk: Name
+    algorithm: Algorithm
+    srk_handle: int
+    drsk_handle: int
+    highest_sequence: int
+    current: frozenset[str]
+
+    @property
+    def trusted(self) -> TrustList | None:
+        return None if self.trust_list is None else read_trust_list(self.trust_list, self.owner)
+
+
+def restore_by_authority(
+    setting: Setting, order: AuthorityOrder, owner_auth: Secret, endorsement_auth: Secret
+) -> Restored:
+    """Bring the DRSK back from whichever authority releases it.
+
+    Raises ApprovalPending with the request's digits as long as the owner has not approved, NoAuthority, Denied,
+    AlreadyReleased, HandleOccupied, the errors of connection, acceptance and TPM.
+    """
+    state = setting.store.load()
+    reason = diagnose(setting, state)
+    if state is not None:
+        check_clock(setting, state)
+    if state is not None and reason is Reason.INTACT:
+        setting.store.save_pending(None)
+        finished = finish(setting, state, owner_auth, endorsement_auth)
+        return Restored(finished, reason, finished != state, age_known=True)
+    lost = _lost(order, state)
+    refuse_foreign(setting, lost.drsk_handle, lost.drsk, order.replace_foreign)
+    prepared = prepare_tpm(setting, lost.algorithm, lost.srk_handle, owner_auth, unverified_tpm=order.unverified_tpm)
+    pending = _ensure_request(setting, lost, prepared)
+    document, authority = _fetch(setting, order, lost, prepared, pending, endorsement_auth)
+    released = read_released_package(document, authority.ma_id, lost.owner, lost.trusted)
+    restored = _restore(
+        setting, order, lost, state, prepared, pending, released, authority, owner_auth, endorsement_auth
+    )
+    setting.store.save_pending(None)
+    return Restored(finish(setting, restored, owner_auth, endorsement_auth), reason, True, age_known=state is not None)
+
+
+def pending_request(setting: Setting) -> PendingRestore | None:
+    """The request that waits for the owner's approval: to be carried by file where there is no network."""
+    return setting.store.load_pending()
+
+
+def _lost(order: AuthorityOrder, state: PlatformState | None) -> _Lost:
+    if state is not None:
+        return _lost_by_state(state)
+    if order.sheet is None or order.owner is None:
+        raise NotProvisioned("cannot restore: this machine has no state, and no recovery sheet was given")
+    sheet, owner = order.sheet, order.owner
+    return _Lost(
+        platform_id=sheet.platform_id,
+        owner=owner,
+        trust_list=None,
+        authorities=tuple(Whereabouts(a.ma_id, (a.address,), owner, None) for a in sheet.authorities),
+        drsk=name_of(sheet.drsk),
+        algorithm=_algorithm(sheet.drsk),
+        srk_handle=order.srk_handle,
+        drsk_handle=order.drsk_handle,
+        highest_sequence=sheet.sequence,
+        current=frozenset(),
+    )
+
+
+def _lost_by_state(state: PlatformState) -> _Lost:
+    owner, trusted = read_owner(state.owner_document), trust_list_of(state)
+    held = [d.identity for d in state.destinations if d.kind is DestinationKind.MIGRATION_AUTHORITY]
+    held += [i for i in state.to_enroll if i != owner.token_id]
+    listed = () if trusted is None else trusted.authorities
+    known = [a for a in listed if str(a.ma_id) in held]
+    return _Lost(
+        platform_id=state.platform_id,
+        owner=owner,
+        trust_list=state.trust_list,
+        authorities=tuple(Whereabouts(a.ma_id, a.addresses, owner, trusted) for a in known),
+        drsk=state.require_drsk().name,
+        algorithm=state.algorithm,
+        srk_handle=state.srk_handle,
+        drsk_handle=state.drsk_handle,
+        highest_sequence=state.archived,
+        current=frozenset(d.identity for d in state.destinations if d.held == state.archived),
+    )
+
+
+def _algorithm(public: bytes) -> Algorithm:
+    return Algorithm.RSA_2048 if read_public(public).type == ALG_RSA else Algorithm.ECC_P256
+
+
+def _ensure_request(setting: Setting, lost: _Lost, prepared: PreparedTpm) -> PendingRestore:
+    """The request of this TPM for this platform; made once, and written down before anybody sees it."""
+    pending = setting.store.load_pending()
+    asked = (lost.platform_id, name_of(prepared.ek), prepared.srk_name)
+    if pending is not None and (pending.platform_id, pending.ek_name, pending.srk_name) == asked:
+        return pending
+    tpm, signing_key = (
+        setting.tpm,
+        make_signing_key(setting.tpm, lost.srk_handle, lost.platform_id, setting.now()),
+    )
+    nonce = secrets.token_bytes(NONCE_SIZE)
+    public = ec_public_key(read_public(signing_key.key.public))
+    request_id = restore_id(*(lost.platform_id, nonce), asked[1], asked[2], name_of(prepared.ak), public)
+    certificate = next(k.certificate for k in tpm.endorsement_keys() if k.public == prepared.ek)
+    held = _package_at_hand(setting, lost)
+    request = RestoreRequest(
+        base=RequestBase(
+            request_id=request_id,
+            nonce=nonce,
+            ek=prepared.ek,
+            ek_certificates=() if certificate is None else (certificate,),
+            trust_list_number=0 if lost.trusted is None else lost.trusted.number,
+        ),
+        platform_id=lost.platform_id,
+        ak=prepared.ak,
+        srk=AttestedKey(prepared.srk, tpm.certify(lost.srk_handle, None, NO_SECRET)),
+        signing_key=AttestedKey(
+            signing_key.key.public, tpm.certify(lost.srk_handle, signing_key.key, signing_key.auth)
+        ),
+        package_id=None if held is None else held.header.package_id,
+        sequence=None if held is None else held.header.sequence,
+        entries=() if held is None else _entries(held, lost),
+    )
+    signer = PlatformSigner(tpm, lost.srk_handle, signing_key)
+    document = sign(RESTORE_REQUEST.write(request), signer)
+    pending = PendingRestore(lost.platform_id, asked[1], asked[2], signing_key, request_id, document)
+    setting.store.save_pending(pending)
+    return pending
+
+
+def _package_at_hand(setting: Setting, lost: _Lost) -> MigrationPackage | None:
+    """The newest package here, where an authority has it too: it names the entries without its help."""
+    document = setting.store.load_package()
+    if document is None or not lost.current:
+        return None
+    package = read_package(document).content
+    same = (package.header.source.platform_id, package.header.sequence) == (lost.platform_id, lost.highest_sequence)
+    return package if same and _entries(package, lost) else None
+
+
+def _entries(package: MigrationPackage, lost: _Lost) -> tuple[Entry, ...]:
+    identities = {str(a.ma_id) for a in lost.authorities} & lost.current
+    refs = {d.ref: d.identity for d in package.header.destinations if d.identity in identities}
+    return tuple(
+        Entry(key.key_id, refs[blob.destination], blob.inner_keys)
+        for key in package.migrating_keys
+        for blob in key.blobs
+        if blob.destination in refs
+    )
+
+
+def _fetch(
+    setting: Setting,
+    order: AuthorityOrder,
+    lost: _Lost,
+    prepared: PreparedTpm,
+    pending: PendingRestore,
+    endorsement_auth: Secret,
+) -> tuple[bytes, Whereabouts]:
+    """Leave the request at each authority, and take what the first of them releases."""
+    ek = genuine_ek(setting, unverified_tpm=True)
+    chip = Chip(ek, prepared.srk, lost.srk_handle)
+    request_id = pending.request_id.hex().upper()
+    refusals: list[LmsError] = []
+    for authority in lost.authorities:
+        try:
+            line = open_line(setting, authority, lost.platform_id, chip, endorsement_auth)
+            line.upload(pending.document)
+            if order.approval is not None:
+                line.upload(order.approval)
+            return line.download(Kind.RELEASED_PACKAGE, request_id), authority
+        except LmsError as error:
+            refusals.append(error)
+    raise _verdict(refusals, pending)
+
+
+def _verdict(refusals: Sequence[LmsError], pending: PendingRestore) -> LmsError:
+    """What to tell: that one authority waits says more than that another is away."""
+    if any(isinstance(error, ApprovalPending) for error in refusals):
+        shown = digits(pending.request_id)
+        return ApprovalPending(f"cannot restore yet: the owner has to approve request {shown}")
+    return refusals[0] if refusals else NoAuthority("cannot restore: no authority holds the keys of this platform")
+
+
+def _restore(
+    setting: Setting,
+    order: AuthorityOrder,
+    lost: _Lost,
+    state: PlatformState | None,
+    prepared: PreparedTpm,
+    pending: PendingRestore,
+    released: ReleasedPackage,
+    authority: Whereabouts,
+    owner_auth: Secret,
+    endorsement_auth: Secret,
+) -> PlatformState:
+    approval = read_restore_approval(released.approval, lost.owner, lost.trust_list)
+    if approval.request_id != pending.request_id:
+        raise GrantMismatch("cannot take what was released: it answers another request")
+    trust_list = newer(lost.trust_list, approval.trust_list, lost.owner)
+    package = _accept(setting, order, lost, released, approval, authority, read_trust_list(trust_list, lost.owner))
+    target = Target(
+        owner=lost.owner,
+        package=package,
+        key=recoverable(package, state),
+        srk_handle=lost.srk_handle,
+        drsk_handle=lost.drsk_handle,
+        replace_foreign=order.replace_foreign,
+    )
+    if target.key.key_id != lost.drsk:
+        raise GrantMismatch("cannot take what was released: it is not the key that was asked for")
+    imported = _import(setting, target, released, approval, authority, prepared, endorsement_auth)
+    certificates = open_certificates(setting.tpm, name_of(prepared.ek), approval.certificates, endorsement_auth)
+    platform_id, owner = lost.platform_id, lost.owner
+    ak = certificate_for(prepared.ak, certificates, platform_id, owner)
+    signing_key = pending.signing_key
+    certified = certificate_for(signing_key.key.public, certificates, platform_id, owner)
+    credentials = Credentials(replace(signing_key, certificate=certified), trust_list, Enrolment(ak, approval.sheet))
+    return install(setting, state, target, prepared, imported, credentials, owner_auth)
+
+
+def _accept(
+    setting: Setting,
+    order: AuthorityOrder,
+    lost: _Lost,
+    released: ReleasedPackage,
+    approval: RestoreApproval,
+    authority: Whereabouts,
+    trusted: TrustList,
+) -> MigrationPackage:
+    vault = trusted_authority(trusted, authority.ma_id).vault
+    verified = accept_package(
+        released.package,
+        PackageTrust(
+            owner=lost.owner,
+            now=setting.now(),
+            platform_id=lost.platform_id,
+            parent=name_of(vault),
+            highest_sequence=lost.highest_sequence,
+            accepted_stale=order.accepted_stale,
+            trust_list=trusted,
+        ),
+    )
+    if verified.content.header.package_id != approval.package_id:
+        raise GrantMismatch("cannot take what was released: the approval is for another package")
+    return verified.content
+
+
+def _import(
+    setting: Setting,
+    target: Target,
+    released: ReleasedPackage,
+    approval: RestoreApproval,
+    authority: Whereabouts,
+    prepared: PreparedTpm,
+    endorsement_auth: Secret,
+) -> SealedObject:
+    key = target.key
+    blob = next((b for b in released.blobs if b.key_id == key.key_id), None)
+    credential = next(
+        (
+            inner.credential
+            for entry in approval.entries
+            if (entry.key_id, entry.destination_id) == (key.key_id, str(authority.ma_id))
+            for inner in entry.inner_keys
+            if inner.recipient == name_of(prepared.ek)
+        ),
+        None,
+    )
+    if blob is None or credential is None:
+        raise GrantMismatch("cannot take what was released: the key that was asked for is not in it")
+    plaintext = setting.tpm.activate(name_of(prepared.ek), target.srk_handle, credential, endorsement_auth)
+    inner = Secret(read_inner_plaintext(plaintext.reveal(), target.package.header.source.platform_id, key.key_id))
+    return setting.tpm.import_key(target.srk_handle, key.public, blob.outer, AES_128_CFB_SYMMETRIC, inner)
