@@ -43,7 +43,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--vouch", action="store_true", help="answer for a TPM that no maker vouches for")
     made.add_argument("--replacement", action="store_true", help="it has other keys than before, rightly")
     made.add_argument("--combined", action="store_true", help="this machine is a Migration Authority's, too")
-    made.add_argument("--output", metavar="FILE", required=True, help="where the grant goes")
+    made.add_argument("--annex", metavar="FILE", help="what an authority says of a restore request")
+    made.add_argument("--sheet", metavar="FILE", help="the platform's last recovery sheet; default: the one kept here")
+    made.add_argument("--stolen", action="store_true", help="the platform's other TPMs are retired at once")
+    made.add_argument("--expires", metavar="TIME", help="when the approval of a restore ends; default: in 7 days")
+    made.add_argument("--accept-stale", metavar="SEQUENCE", type=int, help="restore this older package, rightly")
+    made.add_argument("--output", metavar="FILE", required=True, help="where the grant or approval goes")
     return parser
 
 

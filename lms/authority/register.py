@@ -1,0 +1,79 @@
+"""What an approver keeps: the newest trust list, each platform's last recovery sheet, and what was approved.
+
+The trust list is a file that the approver names; `sheets` and `approvals` lie beside it. None of it is secret, all of
+it is signed by the owner, and a copy of the directory is a station's whole memory (PROTOCOL §5, §6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from lms.errors import BadRequest, NotEnrolled
+from lms.files import ensure_directory, locked_beside, read_file, write_file
+from lms.wire.document import MIB
+
+_MAX_LIST: Final = 16 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """The register around one trust list."""
+
+    path: Path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only one who approves: two at once would give one number to two lists. Raises Busy."""
+        with locked_beside(self.path):
+            yield
+
+    def check_new(self) -> None:
+        """Raise BadRequest where a trust list is there already."""
+        if self.path.exists():
+            raise BadRequest(f"cannot begin a new trust list in '{self.path}': it exists")
+
+    def trust_list(self) -> bytes:
+        """The newest one. Raises FileProblem."""
+        return read_file(self.path, _MAX_LIST)
+
+    def sheet(self, platform_id: UUID) -> bytes:
+        """The last sheet that was issued for a platform. Raises NotEnrolled where none is kept."""
+        path = self._sheet(platform_id)
+        if not path.exists():
+            raise NotEnrolled(f"cannot approve: '{path}' is missing, give the platform's recovery sheet with --sheet")
+        return read_file(path, MIB)
+
+    def approved(self, platform_id: UUID) -> tuple[bytes, ...]:
+        """RequestIDs of all restores approved for a platform."""
+        found = sorted(path.stem for path in self._approvals(platform_id).glob("[0-9a-f]*.xml"))
+        return tuple(bytes.fromhex(stem) for stem in found)
+
+    def keep(self, trust_list: bytes) -> None:
+        """Replace the trust list.
+
+        A number that was given out must never be given out again: it is safe before anybody sees an answer.
+        """
+        write_file(self.path, trust_list)
+
+    def keep_sheet(self, platform_id: UUID, sheet: bytes) -> None:
+        """Replace a platform's sheet."""
+        path = self._sheet(platform_id)
+        ensure_directory(path.parent)
+        write_file(path, sheet)
+
+    def keep_approval(self, platform_id: UUID, request_id: bytes, approval: bytes) -> None:
+        """Remember that a restore was approved: the next one has to end it."""
+        directory = self._approvals(platform_id)
+        ensure_directory(directory)
+        write_file(directory / f"{request_id.hex()}.xml", approval)
+
+    def _sheet(self, platform_id: UUID) -> Path:
+        return self.path.parent / "sheets" / f"{platform_id}.xml"
+
+    def _approvals(self, platform_id: UUID) -> Path:
+        return self.path.parent / "approvals" / str(platform_id)
