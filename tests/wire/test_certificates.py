@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import copy
 import pickle
+import ssl
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from lms.errors import CertificationInvalid, UntrustedSigner, WrongRole
 from lms.model.keys import Name, digits, same_digits
 from lms.model.secret import Secret
 from lms.model.trust import Identity, Role
-from lms.wire.certificates import SignerRule, TpmBackedKey, identity_of, issued_by_owner, judge_signer, self_issue
+from lms.wire.certificates import (
+    SignerRule,
+    TpmBackedKey,
+    identity_of,
+    issue,
+    issued_by_owner,
+    judge_signer,
+    self_issue,
+)
 from lms.wire.exchange_v1 import TRUST_LIST
 from lms.wire.signature import sign
 from lms.wire.tpm.signature import sign_digest
@@ -180,3 +191,51 @@ def test_name_shows_its_digest_for_people():
     for wrong in (b"", b"\0\x0b", b"\0\x04" + bytes(20), b"\0\x0c" + bytes(32)):
         with pytest.raises(ValueError, match="Name"):
             Name(wrong)
+
+
+HOSTS = ("ma.example", IPv4Address("192.0.2.1"))
+
+
+def shakes_hands(directory, hosts, name) -> bool:
+    """Whether a strict TLS client that trusts the owner's CA believes the server to be `name`."""
+    key, pem = private_key("server"), directory / "server.pem"
+    identity = Identity(Role.MIGRATION_AUTHORITY, uuid("ma"))
+    leaf = issue(identity, key.public_key(), WORLD.owner.ca_certificate, WORLD.keys.ca, NOW, hosts=hosts)
+    chain = ssl.DER_cert_to_PEM_cert(leaf).encode()
+    pem.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + chain)
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    server.load_cert_chain(pem)
+    client.load_verify_locations(cadata=WORLD.owner.ca_certificate)
+    client.verify_flags |= ssl.VERIFY_X509_STRICT
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (client.wrap_bio(back, there, server_hostname=name), server.wrap_bio(there, back, server_side=True))
+    for end in (*ends, *ends):
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLCertVerificationError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("name", ["ma.example", "192.0.2.1"])
+def test_a_tls_client_finds_the_host_in_the_certificate(tmp_path, name):
+    assert shakes_hands(tmp_path, HOSTS, name)
+    others = tuple(h for h in HOSTS if str(h) != name)
+    assert not shakes_hands(tmp_path, others, name)
+
+
+def test_only_a_certificate_with_hosts_is_a_servers():
+    key, ca = private_key("server").public_key(), WORLD.owner.ca_certificate
+    identity = Identity(Role.MIGRATION_AUTHORITY, uuid("ma"))
+    server = x509.load_der_x509_certificate(issue(identity, key, ca, WORLD.keys.ca, NOW, hosts=(*HOSTS, *HOSTS)))
+    other = x509.load_der_x509_certificate(issue(identity, key, ca, WORLD.keys.ca, NOW))
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert len(list(names)) == 1 + len(HOSTS)
+    assert identity_of(server) == identity_of(other) == identity
+    assert list(server.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [
+        ExtendedKeyUsageOID.SERVER_AUTH
+    ]
+    with pytest.raises(x509.ExtensionNotFound):
+        other.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
