@@ -15,22 +15,24 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
-from lms.errors import BadRequest, EndorsementAuthFailed, LmsError, OwnerAuthFailed, TpmBusy, WrongPassword
+from lms.errors import AuthFailed, BadRequest, EndorsementAuthFailed, LmsError, OwnerAuthFailed, TpmBusy, WrongPassword
 from lms.model.jobs import Awaiting, Job, JobResult, JobState
 from lms.model.registered import Caller
 from lms.model.secret import Secret
-from lms.names import ENDORSEMENT_AUTH, OWNER_AUTH, TOKEN_PASSWORD
+from lms.names import ENDORSEMENT_AUTH, OWNER_AUTH, TOKEN_PASSWORD, USER_PASSWORD
 from lms.ports import JobJournal
 from lms.service.acts import ACTS, Act, Answer, Call
 from lms.service.job_book import JobBook, Task
 from lms.service.setting import NO_SECRET, Setting
 
-# What is asked for again when it was wrong, or not given at all.
-_ASKED_AGAIN: Final[Mapping[type[LmsError], str]] = {
+# What is asked for again when it was wrong, and what also says so where none was given.
+_WRONG: Final[Mapping[type[LmsError], str]] = {
     OwnerAuthFailed: OWNER_AUTH,
     EndorsementAuthFailed: ENDORSEMENT_AUTH,
     WrongPassword: TOKEN_PASSWORD,
+    AuthFailed: USER_PASSWORD,
 }
+_LACKING: Final = frozenset({OwnerAuthFailed, EndorsementAuthFailed})
 _WRONG_MAX: Final = 3
 # What passes by itself and may be tried again unattended, and after how many seconds.
 BACKOFF_S: Final[Mapping[type[LmsError], tuple[float, ...]]] = {TpmBusy: (1.0, 5.0, 25.0)}
@@ -248,8 +250,10 @@ class JobRunner:
     def _fail(self, task: Task, error: LmsError) -> None:
         """Ask again, try again, or end."""
         kind = type(error)
-        word, delays = _ASKED_AGAIN.get(kind), BACKOFF_S.get(kind, ())
+        word, delays = _WRONG.get(kind), BACKOFF_S.get(kind, ())
         with self._turn:
+            if word not in task.secrets and kind not in _LACKING:
+                word = None
             if task.cancel:
                 self._finish(task, result=JobResult.CANCELED)
                 return

@@ -259,3 +259,27 @@ def test_an_endorsement_authorisation_serves_its_own_job_only(provisioned):
         assert (job.state, job.waiting) == (JobState.WAITING, (ENDORSEMENT_AUTH,))
         jobs.supply(job.number, ENDORSEMENT_AUTH, b"endorsed")
         assert jobs.settled(job.number).result is JobResult.DONE
+
+
+def test_an_act_knows_whose_job_it_runs(platform):
+    def who(call, setting):
+        return {"owner": call.caller.owner}
+
+    with Jobs(platform, {"who": who}) as jobs:
+        assert jobs.settled(jobs.submit("who", uid=0)).answer == {"owner": "system"}
+        assert jobs.settled(jobs.submit("who", uid=1000)).answer == {"owner": "1000:1000"}
+
+
+def test_what_a_user_entrusted_goes_back_to_that_user_only(provisioned):
+    where = {"application": "mail", "label": "account"}
+    with Jobs(provisioned) as jobs:
+        number = jobs.submit("register", where, uid=1000, password=b"kept", user_password=b"hers")
+        assert jobs.settled(number).result is JobResult.DONE
+        number = jobs.submit("retrieve", where, uid=1000, user_password=b"not hers")
+        assert jobs.settled(number).waiting == ("user-password",)
+        jobs.supply(number, "user-password", b"hers")
+        assert jobs.settled(number).answer["collect"] == ["password"]
+        assert jobs.runner.collect(number, "password") == Secret(b"kept")
+        stranger = jobs.submit("retrieve", where, uid=1001, user_password=b"hers")
+        assert jobs.settled(stranger).result is JobResult.FAILED
+        assert b"kept" not in (provisioned.state_directory / "jobs.json").read_bytes()
