@@ -473,7 +473,7 @@ class CiphertextLost(LmsError):
 class Busy(LmsError):
     blame = Blame.STATE
     retry = True
-    hint = "another instance works on this state directory; wait for it or stop it"
+    hint = "something else works on this state directory: wait until it is done, or stop it"
 
 
 # The bus

@@ -15,7 +15,16 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
-from lms.errors import AuthFailed, BadRequest, EndorsementAuthFailed, LmsError, OwnerAuthFailed, TpmBusy, WrongPassword
+from lms.errors import (
+    AuthFailed,
+    BadRequest,
+    Busy,
+    EndorsementAuthFailed,
+    LmsError,
+    OwnerAuthFailed,
+    TpmBusy,
+    WrongPassword,
+)
 from lms.model.jobs import Awaiting, Job, JobResult, JobState
 from lms.model.registered import Caller
 from lms.model.secret import Secret
@@ -34,6 +43,8 @@ _WRONG: Final[Mapping[type[LmsError], str]] = {
 }
 _LACKING: Final = frozenset({OwnerAuthFailed, EndorsementAuthFailed})
 _WRONG_MAX: Final = 3
+# How long a question waits for a job that is at work.
+_PATIENCE_S: Final = 15.0
 # What passes by itself and may be tried again unattended, and after how many seconds.
 BACKOFF_S: Final[Mapping[type[LmsError], tuple[float, ...]]] = {TpmBusy: (1.0, 5.0, 25.0)}
 
@@ -76,6 +87,7 @@ class JobRunner:
         self._changes: SimpleQueue[Job | None] = SimpleQueue()
         self._book = JobBook(journal, setting.now, self._changes.put)
         self._turn = threading.Condition()
+        self._at_work = threading.Lock()
         self._ready = deque(t for t in self._book.tasks() if t.job.state is JobState.QUEUED)
         self._stopping = False
         self._worker = threading.Thread(target=self._work, name="jobs", daemon=True)
@@ -111,6 +123,14 @@ class JobRunner:
             task = self._book.add(verb, options, {word: Secret(value) for word, value in secrets.items()}, uid)
             self._enqueue(task)
             return task.job.number
+
+    def ask(self, verb: str, options: Mapping[str, Any], secrets: Mapping[str, bytes], uid: int) -> Answer:
+        """The answer of an act that changes nothing, at once: no job, nothing is written down, it waits for nothing.
+
+        Not while another act is at work, because a TPM does one thing at a time. Raises Busy, and the act's errors.
+        """
+        call = Call(options, {word: Secret(value) for word, value in secrets.items()}, caller=self._caller_of(uid))
+        return self._alone(self._acts[verb], call, self._setting, _PATIENCE_S)
 
     def jobs(self) -> tuple[Job, ...]:
         """All jobs, the oldest first; the last hundred finished ones stay for a day."""
@@ -218,12 +238,17 @@ class JobRunner:
                 task.offered = dict(call.offered)
 
     def _act(self, task: Task, call: Call) -> Answer:
-        tpm = self._setting.tpm
-        tpm.begin(call.secret(ENDORSEMENT_AUTH))
+        return self._alone(self._acts[task.job.verb], call, replace(self._setting, step=partial(self._step, task)))
+
+    def _alone(self, act: Act, call: Call, setting: Setting, patience_s: float = -1) -> Answer:
+        if not self._at_work.acquire(timeout=patience_s):
+            raise Busy("cannot answer now: a job is at work")
         try:
-            return self._acts[task.job.verb](call, replace(self._setting, step=partial(self._step, task)))
+            setting.tpm.begin(call.secret(ENDORSEMENT_AUTH))
+            return act(call, setting)
         finally:
-            tpm.begin(NO_SECRET)  # what one act was given and trusted is nothing to the next
+            setting.tpm.begin(NO_SECRET)  # what one act was given and trusted is nothing to the next
+            self._at_work.release()
 
     def _step(self, task: Task, text: str) -> None:
         with self._turn:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from lms.service.acts.call import Answer, Call
+from lms.service.acts.documents import inspect, verify
 from lms.service.acts.entries import keys, register, retrieve_entry, seal_secret, unregister_entry
 from lms.service.acts.facts import status
 from lms.service.acts.platform import enroll, make_archive, provision_platform
@@ -19,6 +20,8 @@ Act = Callable[[Call, Setting], Answer]
 
 ACTS: Final[Mapping[str, Act]] = {
     "status": status,
+    "inspect": inspect,
+    "verify": verify,
     "provision": provision_platform,
     "enroll": enroll,
     "archive": make_archive,
