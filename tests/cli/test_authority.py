@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from lms.wire.token_v1 import read_sheet
+from lms.wire.tpm.public import name_of
 from lms.wire.trust_list import read_trust_list
 from tests.support.platform import OWNER_AUTH, Said, lmsctl
 
@@ -59,6 +61,8 @@ def test_a_machine_is_enrolled_by_two_files(asked, desk, token, tmp_path):
     assert done.json["request"] == shown
     assert done.json["birth-evidence"] is True
     assert read_trust_list(desk["trust"].read_bytes(), token.owner).number == 1
+    kept, _ = read_sheet((tmp_path / "sheets" / f"{done.json['platform']}.xml").read_bytes())
+    assert name_of(kept.drsk).digits == done.json["key"]
     taken = lmsctl("enroll", "msa", "--grant", desk["grant"], config=config)
     assert (taken.exit_code, taken.stderr) == (0, "")
     status = lmsctl("status", config=config).json
