@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -67,6 +68,13 @@ def test_a_vault_is_made_once_by_all_who_open_it_first(url, opened):
         transaction.keep_owner(an_owner())
     with vaults[3].transaction() as transaction:
         assert transaction.owners() == (an_owner(),)
+
+
+def test_a_table_that_went_missing_is_a_failure(url, opened):
+    vault = opened(url)
+    _execute(url, "DROP TABLE owners")
+    with pytest.raises(VaultFailed, match="cannot list owners"), vault.transaction() as transaction:
+        transaction.owners()
 
 
 @pytest.mark.parametrize(
@@ -154,3 +162,34 @@ def test_a_vault_locked_by_another_program_is_busy(path, opened):
     other.close()
     with vault.transaction() as transaction:
         transaction.keep_owner(an_owner())
+
+
+# --- PostgreSQL: a server ---
+
+
+def test_a_vault_locked_by_another_client_is_busy(postgres, opened):
+    url = postgres.new_database()
+    vault = opened(url, wait_s=0.0)
+
+    def keep() -> None:
+        with vault.transaction() as transaction:
+            transaction.keep_owner(an_owner())
+
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE owners IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(AuthorityBusy, match="55P03"):
+            keep()
+        other.rollback()
+    keep()
+
+
+def test_a_server_that_does_not_answer_is_no_vault(tmp_path):
+    with pytest.raises(VaultFailed, match="does not answer") as caught:
+        open_vault(f"postgresql://lms:hunter2@/vault?host={tmp_path}")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_missing_driver_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(BadConfiguration, match="'psycopg' is missing"):
+        open_vault("postgresql://lms@/vault")

@@ -99,3 +99,24 @@ def test_a_crashed_server_loses_nothing_and_is_found_again(server, opened):
     with vault.transaction() as transaction:
         assert transaction.packages(PLATFORM) == (kept,)
         transaction.keep_package(a_package(2), b"<p/>")
+    # A server that was away while nobody asked is not noticed.
+    server.crash()
+    server.start()
+    with vault.transaction() as transaction:
+        assert len(transaction.packages(PLATFORM)) == 2
+
+
+def test_a_commit_waits_for_the_disk_whatever_the_defaults_are(tmp_path, opened, server):
+    url = server.new_database()
+    database = url.partition("?")[0].rpartition("/")[2]
+    server.run(f"ALTER DATABASE {database} SET synchronous_commit = off")
+    asked = (
+        (f"sqlite:///{tmp_path}/vault/vault.sqlite", "PRAGMA synchronous", 3),
+        (f"sqlite:///{tmp_path}/vault/vault.sqlite", "PRAGMA journal_mode", "delete"),
+        (url, "SHOW synchronous_commit", "on"),
+        (url + "&options=-c work_mem%3D8MB", "SHOW synchronous_commit", "on"),
+        (url + "&options=-c work_mem%3D8MB", "SHOW work_mem", "8MB"),
+    )
+    for where, question, answer in asked:
+        with opened(where).transaction() as transaction:
+            assert transaction._connection.exec_driver_sql(question).scalar_one() == answer
