@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import argparse
 import base64
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from lms.cli import documents
-from lms.errors import BadRequest, LmsError, OwnerAuthFailed
+from lms.cli import documents, entries
+from lms.cli.running import OWNER_AUTH_PROMPT, Order
+from lms.errors import BadRequest, LmsError
 from lms.files import create_file, read_file
 from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH, PACKAGE, TOKEN, TOKEN_PASSWORD
-from lms.process import run_program
 from lms.terminal import complain, read_secret, say, show
 from lms.wire.document import MIB
 
 _FILES = {OWNER: 1 * MIB, TOKEN: 1 * MIB, PACKAGE: 64 * MIB, GRANT: 16 * MIB}
-_SECRETS = {OWNER_AUTH: "owner authorisation", ENDORSEMENT_AUTH: "endorsement authorisation"}
+_SECRETS = {OWNER_AUTH: OWNER_AUTH_PROMPT, ENDORSEMENT_AUTH: "endorsement authorisation"}
 
 
 def _act(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run an act of `lms.boot` with the options that were given."""
     given = {name.replace("_", "-"): value for name, value in vars(arguments).items() if value not in (None, False)}
-    config = ["--config", given.pop("config")] if "config" in given else []
-    verb = given.pop("verb")
+    config, verb = given.pop("config", None), given.pop("verb")
     inputs: dict[str, bytes] = {}
     for word, limit in _FILES.items():
         if word in given:
@@ -43,23 +41,12 @@ def _act(arguments: argparse.Namespace) -> dict[str, Any]:
     options["package-given"] = PACKAGE in inputs
     if given.get("destination") == "msa" and (request_to is None) == (GRANT not in inputs):
         raise BadRequest("cannot enroll with the MSA: give either --request-to or --grant")
-
-    def run() -> dict[str, Any]:
-        answer = run_program("lms.boot", [verb, *config], inputs | {"options": json.dumps(options).encode()})
-        parsed: dict[str, Any] = json.loads(answer)
-        if parsed.pop("only-copy", False):
-            say("lmsctl", "the only copy lies on this machine: name directories for it in `archives`")
-        if request_to is not None:
-            create_file(Path(request_to), base64.b64decode(parsed.pop("document")), mode=0o644)
-        return parsed
-
-    try:
-        return run()
-    except OwnerAuthFailed:
-        if OWNER_AUTH in inputs or not sys.stdin.isatty():
-            raise
-        inputs[OWNER_AUTH] = read_secret(None, _SECRETS[OWNER_AUTH])
-        return run()
+    answer, _ = Order(verb, config, options, inputs).run()
+    if answer.pop("only-copy", False):
+        say("lmsctl", "the only copy lies on this machine: name directories for it in `archives`")
+    if request_to is not None:
+        create_file(Path(request_to), base64.b64decode(answer.pop("document")), mode=0o644)
+    return answer
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--replace-foreign", metavar="NAME", help="the Name of the other key that may be replaced")
     made.add_argument("--unverified-tpm", action="store_true", help="accept a TPM whose EK nobody vouches for")
     owner_auth(made)
+
+    entries.add_verbs(verb)
 
     token = verb("token", "make and look at Emergency Recovery Tokens")
     acts = token.add_subparsers(dest="act", required=True, metavar="ACT")
