@@ -59,6 +59,7 @@ class Configuration:
     drsk_handle: int = DRSK_HANDLE
     ek_roots: tuple[Path, ...] = ()
     archives: tuple[Path, ...] = ()
+    bus: str = "system"
     authority: AuthorityConfiguration = field(default_factory=AuthorityConfiguration)
 
 
@@ -95,6 +96,12 @@ def _handle(value: Any) -> int:
     return value
 
 
+def _bus(value: Any) -> str:
+    if _text(value) not in ("system", "session") and not str(value).startswith("unix:"):
+        raise ValueError("expected 'system', 'session' or an address like unix:path=SOCKET")
+    return str(value)
+
+
 def _count(value: Any) -> int:
     if type(value) is not int or value < 1:
         raise ValueError("expected a whole number from 1 on")
@@ -127,6 +134,7 @@ SETTINGS: Final = {
     "drsk_handle": Setting(_handle, "persistent handle of the DRSK, fixed at provisioning: consumers store it"),
     "ek_roots": Setting(_paths, "CA certificates of TPM makers: PEM files, or directories of them"),
     "archives": Setting(_paths, "Backup Archives: directories that get a copy of every package"),
+    "bus": Setting(_bus, "the message bus of lmsd: system, session, or the address of a private one"),
     "authority.state_directory": Setting(_path, "where a Migration Authority keeps its keys, mode 0700"),
     "authority.listen": Setting(_endpoint, "where it listens: HOST:PORT, an IPv6 address in brackets"),
     "authority.store": Setting(_text, "where it keeps packages: an SQLAlchemy URL; default: SQLite in its directory"),

@@ -21,6 +21,12 @@ PUBLIC: Final = "public"
 PRIVATE: Final = "private"
 PASSWORD: Final = "password"
 DATA: Final = "data"
+SHEET: Final = "sheet"
+APPROVAL: Final = "approval"
+CONFIRMATION: Final = "confirmation"
+NEW_PASSWORD: Final = "new-password"
+PERSONAL_SECRET: Final = "personal-secret"
+RESET_CODE: Final = "reset-code"
 
 # The bus.
 BUS_NAME: Final = "org.localmigration1"
