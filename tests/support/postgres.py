@@ -76,5 +76,5 @@ class PostgresServer:
     def remove(self) -> None:
         """End the server and throw its cluster away."""
         if (self._directory / "data" / "postmaster.pid").exists():
-            self.crash()
+            self._run("pg_ctl", "-w", "-m", "fast", "stop")
         shutil.rmtree(self._directory, ignore_errors=True)
