@@ -15,8 +15,10 @@ USER_KEY: Final = "user key"
 """Label of the storage key below which the content keys of one user's items are sealed."""
 
 _MIB: Final = 1024 * 1024
-_OVERHEAD: Final = 2048
-"""At most what stands around one entry in a package: element names, owner, application and label."""
+_ELEMENTS: Final = 1536
+"""At most what stands around the values of one entry in a package: its elements, Names and references."""
+_ESCAPED: Final = 6
+"""At most the bytes of one character in an attribute: `"` is `&quot;`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,11 @@ class Place:
     label: str
 
     @property
+    def weight(self) -> int:
+        """At most how many bytes its words and the elements around them take in a package."""
+        return _ELEMENTS + _ESCAPED * (len(self.owner) + len(self.application) + len(self.label))
+
+    @property
     def is_ours(self) -> bool:
         """Whether it belongs to the service itself."""
         return self.application == OURS
@@ -75,7 +82,7 @@ class RegisteredKey:
     @property
     def weight(self) -> int:
         """At most how many bytes it takes in a package."""
-        return _OVERHEAD + _base64_size(len(self.key.public) + len(self.key.private))
+        return self.place.weight + _base64_size(len(self.key.public)) + _base64_size(len(self.key.private))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +104,15 @@ class RegisteredItem:
     def weight(self) -> int:
         """At most how many bytes it takes in a package, with its content key."""
         sealed = self.content_key
-        return _OVERHEAD + _base64_size(self.size) + _base64_size(len(sealed.public) + len(sealed.private))
+        key = _base64_size(len(sealed.public)) + _base64_size(len(sealed.private))
+        return self.place.weight + _base64_size(self.size) + key
 
 
 Entry = RegisteredKey | RegisteredItem
 
 
 def _base64_size(size: int) -> int:
-    return (size + 2) // 3 * 4 + 4
+    return (size + 2) // 3 * 4
 
 
 @dataclass(frozen=True, slots=True)
