@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from lms.wire.token_v1 import read_sheet
 from lms.wire.tpm.public import name_of
 from lms.wire.trust_list import read_trust_list
+from tests.support.authority import authority
 from tests.support.platform import OWNER_AUTH, Said, lmsctl
-
-
-def authority(*arguments: object) -> Said:
-    """Run `lms-authority` where nobody can be asked."""
-    command = [sys.executable, "-m", "lms.authority.main", "--json", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 @pytest.fixture

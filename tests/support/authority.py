@@ -1,0 +1,62 @@
+"""Machines where a Migration Authority lives, and runs of `lms-authority` as a person's shell would do them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from lms.adapters.vault import open_vault
+from lms.model.authorities import KeptOwner
+from tests.support.platform import Said, Token
+
+ADDRESS = "https://ma.example:8443"
+
+
+def authority(*arguments: object) -> Said:
+    """Run `lms-authority` where nobody can be asked."""
+    command = [sys.executable, "-m", "lms.authority.main", "--json", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Place:
+    """A machine where an authority lives or shall live: its directory, configuration and store."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.state = directory / "state"
+        self.request = directory / "request"
+        self.store = directory / "store.sqlite"
+        directory.mkdir()
+        self.config = directory / "lms.toml"
+        lines = (f'state_directory = "{self.state}"', f'store = "sqlite:///{self.store}"')
+        self.config.write_text("[authority]\n" + "\n".join(lines) + "\n")
+
+    def run(self, *arguments: object) -> Said:
+        """`lms-authority` with this machine's configuration."""
+        return authority("--config", self.config, *arguments)
+
+    def init(self, *more: object) -> Said:
+        """Make the authority, and its request."""
+        return self.run("init", "--address", ADDRESS, "--output", self.request, *more)
+
+    def enroll(self, grant: Path, token: Token, **changes: object) -> Said:
+        """Take a grant of the token's owner; `changes` go to the options."""
+        words = {"grant": grant, "owner": self.owner(token), "fingerprint": token.fingerprint} | changes
+        return self.run("enroll", *(word for name, value in words.items() for word in (f"--{name}", value)))
+
+    def owner(self, token: Token) -> Path:
+        """The owner document as a file."""
+        path = self.directory / f"owner-{token.fingerprint}"
+        path.write_bytes(token.owner.document)
+        return path
+
+    def owners(self) -> tuple[KeptOwner, ...]:
+        """Who is served, as it stands in the store."""
+        vault = open_vault(f"sqlite:///{self.store}")
+        try:
+            with vault.transaction() as transaction:
+                return transaction.owners()
+        finally:
+            vault.close()
