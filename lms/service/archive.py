@@ -5,9 +5,10 @@ Needs no owner authorisation: the blobs were made when their destinations were e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from uuid import UUID, uuid4
 
 from lms.errors import LmsError, NothingEnrolled
@@ -27,9 +28,10 @@ from lms.model.packages import (
 )
 from lms.model.platform import EnrolledDestination, PlatformState, RecoverableKey
 from lms.model.secret import Secret
+from lms.ports import PackageArchive
 from lms.service import probe
 from lms.service.enroll import trust_list_of, trusted_authority
-from lms.service.line import deposit, line_of
+from lms.service.line import Line, deposit, line_of
 from lms.service.packing import pack
 from lms.service.setting import NO_SECRET, Setting, provisioned
 from lms.service.signing import signer_of
@@ -52,10 +54,49 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
     state = provisioned(setting)
     if not state.destinations:
         raise NothingEnrolled("cannot archive: no destination is enrolled")
-    now = setting.now()
-    package_id = uuid4()
-    # The number is spent before the package exists: no two packages ever share one.
-    state = replace(state, sequence=state.sequence + 1, time_floor=now)
+    refusals: list[LmsError] = []
+    state, lines = _lines(setting, state, endorsement_auth, refusals)
+    state, package_id, document = _next_package(setting, state, lines)
+    setting.store.save_package(document)
+    places = [partial(_deposit, line, identity, package_id, document) for identity, line in lines.items()]
+    places += [partial(_keep, place, package_id, document) for place in setting.archives]
+    kept = not places and not refusals
+    for put in places:
+        try:
+            state, kept = put(state), True
+        except LmsError as error:
+            refusals.append(error)
+    if kept:
+        state = replace(state, archived=state.sequence, package_id=package_id, unarchived=bool(refusals))
+        setting.store.save(state)
+    if refusals:
+        others = f"; {len(refusals) - 1} more places refused" if len(refusals) > 1 else ""
+        raise type(refusals[0])(f"cannot archive everywhere: {refusals[0]}{others}")
+    return state
+
+
+def _lines(
+    setting: Setting, state: PlatformState, endorsement_auth: Secret, refusals: list[LmsError]
+) -> tuple[PlatformState, dict[str, Line]]:
+    """A line to each authority that is enrolled, by its ID."""
+    lines: dict[str, Line] = {}
+    for destination in state.destinations:
+        if destination.kind is DestinationKind.MIGRATION_AUTHORITY:
+            try:
+                authority = trusted_authority(trust_list_of(state), UUID(destination.identity))
+                state, lines[destination.identity] = line_of(setting, state, authority, endorsement_auth)
+            except LmsError as error:
+                refusals.append(error)
+    return state, lines
+
+
+def _next_package(setting: Setting, state: PlatformState, lines: dict[str, Line]) -> tuple[PlatformState, UUID, bytes]:
+    """The next package, signed and accepted."""
+    now, package_id = setting.now(), uuid4()
+    # The number is spent before the package exists: no two packages ever share one. An authority may know a higher
+    # one than a disk that was brought back from a copy.
+    highest = max((state.sequence, *(line.highest_sequence() for line in lines.values())))
+    state = replace(state, sequence=highest + 1, time_floor=now)
     setting.store.save(state)
     package = build_package(state, setting.host_name, now, package_id, setting.store.load_ciphertext)
     document = sign(write_package(package), signer_of(setting.tpm, state))
@@ -67,46 +108,17 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
         known_drsks=frozenset({state.require_drsk().name}),
     )
     accept_package(document, trust)
-    setting.store.save_package(document)
-    refusals = [*_keep_in_archives(setting, state, package_id, document)]
-    state, refused = _deposit_at_authorities(setting, state, package_id, document, endorsement_auth)
-    refusals += refused
-    places = len(setting.archives) + len(_authorities(state))
-    if len(refusals) < places or not places:
-        state = replace(state, archived=state.sequence, package_id=package_id, unarchived=bool(refusals))
-        setting.store.save(state)
-    if refusals:
-        first, others = refusals[0], len(refusals) - 1
-        text = f"{first}" if not others else f"{first}; {others} more places refused"
-        raise type(first)(f"cannot archive everywhere: {text}")
+    return state, package_id, document
+
+
+def _deposit(line: Line, identity: str, package_id: UUID, document: bytes, state: PlatformState) -> PlatformState:
+    deposit(line, package_id, document)
+    return _held(state, identity)
+
+
+def _keep(place: PackageArchive, package_id: UUID, document: bytes, state: PlatformState) -> PlatformState:
+    place.keep(state.platform_id, state.sequence, package_id, document)
     return state
-
-
-def _keep_in_archives(setting: Setting, state: PlatformState, package_id: UUID, document: bytes) -> Iterator[LmsError]:
-    for place in setting.archives:
-        try:
-            place.keep(state.platform_id, state.sequence, package_id, document)
-        except LmsError as error:
-            yield error
-
-
-def _authorities(state: PlatformState) -> tuple[EnrolledDestination, ...]:
-    return tuple(d for d in state.destinations if d.kind is DestinationKind.MIGRATION_AUTHORITY)
-
-
-def _deposit_at_authorities(
-    setting: Setting, state: PlatformState, package_id: UUID, document: bytes, endorsement_auth: Secret
-) -> tuple[PlatformState, list[LmsError]]:
-    refusals = []
-    for destination in _authorities(state):
-        try:
-            authority = trusted_authority(trust_list_of(state), UUID(destination.identity))
-            state, line = line_of(setting, state, authority, endorsement_auth)
-            deposit(line, package_id, document)
-            state = _held(state, destination.identity)
-        except LmsError as error:
-            refusals.append(error)
-    return state, refusals
 
 
 def _held(state: PlatformState, identity: str) -> PlatformState:

@@ -43,6 +43,10 @@ class Line:
         """Hand a document over."""
         return self.remote.upload(self.token, document)
 
+    def highest_sequence(self) -> int:
+        """The highest Sequence of this platform's packages there; 0 where there is none."""
+        return max((p.sequence for p in self.remote.query(self.token).packages), default=0)
+
     def download(self, kind: Kind, id: str) -> bytes:
         """Fetch a document."""
         return self.remote.download(self.token, kind, id)

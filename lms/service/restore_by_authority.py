@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from lms.errors import ApprovalPending, GrantMismatch, LmsError, NoAuthority, NotProvisioned
+from lms.errors import ApprovalPending, GrantMismatch, LmsError, NoAuthority, NotProvisioned, PackageStale
 from lms.model.authorities import Kind
 from lms.model.exchange import AttestedKey, Entry, ReleasedPackage, RequestBase, RestoreApproval, RestoreRequest
 from lms.model.keys import Algorithm, Name, digits
@@ -99,13 +99,25 @@ def restore_by_authority(
     refuse_foreign(setting, lost.drsk_handle, lost.drsk, order.replace_foreign)
     prepared = prepare_tpm(setting, lost.algorithm, lost.srk_handle, owner_auth, unverified_tpm=order.unverified_tpm)
     pending = _ensure_request(setting, lost, prepared)
-    document, authority = _fetch(setting, order, lost, prepared, pending, endorsement_auth)
+    document, authority, highest = _fetch(setting, order, lost, prepared, pending, endorsement_auth)
+    lost = replace(lost, highest_sequence=max(lost.highest_sequence, highest))
     released = read_released_package(document, authority.ma_id, lost.owner, lost.trusted)
-    restored = _restore(
-        setting, order, lost, state, prepared, pending, released, authority, owner_auth, endorsement_auth
-    )
+    try:
+        restored = _restore(
+            setting, order, lost, state, prepared, pending, released, authority, owner_auth, endorsement_auth
+        )
+    except PackageStale:
+        _ask_for_the_newest(setting, state)
+        raise
     setting.store.save_pending(None)
     return Restored(finish(setting, restored, owner_auth, endorsement_auth), reason, True, age_known=state is not None)
+
+
+def _ask_for_the_newest(setting: Setting, state: PlatformState | None) -> None:
+    """The package here is not the newest: the next request leaves it to the authority to name it."""
+    if state is not None:
+        setting.store.save(replace(state, destinations=tuple(replace(d, held=0) for d in state.destinations)))
+    setting.store.save_pending(None)
 
 
 def pending_request(setting: Setting) -> PendingRestore | None:
@@ -225,8 +237,8 @@ def _fetch(
     prepared: PreparedTpm,
     pending: PendingRestore,
     endorsement_auth: Secret,
-) -> tuple[bytes, Whereabouts]:
-    """Leave the request at each authority, and take what the first of them releases."""
+) -> tuple[bytes, Whereabouts, int]:
+    """What the first authority released, and the highest Sequence that it knows; the request is left at each."""
     ek = genuine_ek(setting, unverified_tpm=True)
     chip = Chip(ek, prepared.srk, lost.srk_handle)
     request_id = pending.request_id.hex().upper()
@@ -237,7 +249,7 @@ def _fetch(
             line.upload(pending.document)
             if order.approval is not None:
                 line.upload(order.approval)
-            return line.download(Kind.RELEASED_PACKAGE, request_id), authority
+            return line.download(Kind.RELEASED_PACKAGE, request_id), authority, line.highest_sequence()
         except LmsError as error:
             refusals.append(error)
     raise _verdict(refusals, pending)

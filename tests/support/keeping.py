@@ -1,0 +1,58 @@
+"""A real Migration Authority for tests: a software vault, SQLite, an owner with a station, and one platform."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+from lms.adapters.vault import SqlVault, open_vault
+from lms.model.authorities import KeptOwner
+from lms.model.secret import Secret
+from lms.model.trust import Identity, Role
+from lms.service.keeping import AuthoritySetting, Keeper
+from lms.service.keeping.enrolment import make_software_identity
+from lms.service.keeping.software import SoftwareVaultKey
+from tests.support.documents import NOW, OwnerWorld, make_owner, private_key, uuid
+from tests.support.exchange import signed_trust_list
+from tests.support.tls import CLIENT, MA, tls_certificate
+
+STATION = Identity(Role.STATION, uuid("station"))
+STATION_KEY = private_key("station")
+
+
+@dataclass(frozen=True)
+class Authority:
+    """The authority, and what its server needs."""
+
+    keeper: Keeper
+    store: SqlVault
+    world: OwnerWorld
+    leaf: bytes
+    tls_key: Secret
+
+
+def station_certificate(world: OwnerWorld | None = None, identity: Identity = STATION) -> bytes:
+    """DER of a station's certificate by this owner."""
+    return tls_certificate(world or make_owner(), identity, key=STATION_KEY, usages=(CLIENT,))
+
+
+def make_authority(directory: Path) -> Authority:
+    """An authority in an empty directory, serving the one owner of the tests."""
+    world = make_owner()
+    identity = make_software_identity(uuid("ma"), ("https://ma.example:8443",))
+    key = load_der_private_key(identity.tls_key.reveal(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    leaf = tls_certificate(world, MA, key=key)
+    store = open_vault(f"sqlite:///{directory / 'vault.sqlite'}")
+    with store.transaction() as transaction:
+        transaction.keep_owner(
+            KeptOwner(world.owner.fingerprint, world.owner.document, signed_trust_list(), leaf, combined=False)
+        )
+    assert identity.vault_key is not None
+    vault_key = SoftwareVaultKey(identity.vault_key)
+    setting = AuthoritySetting(identity, store, vault_key, lambda: leaf, lambda: NOW, time.monotonic)
+    return Authority(Keeper(setting), store, world, leaf, identity.tls_key)
