@@ -6,6 +6,7 @@ it is signed by the owner, and a copy of the directory is a station's whole memo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from lms.files import ensure_directory, locked_beside, read_file, write_file
 from lms.wire.document import MIB
 
 _MAX_LIST: Final = 16 * MIB
+_APPROVAL: Final = re.compile(r"([0-9a-f]{64})\.xml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class Register:
 
     def approved(self, platform_id: UUID) -> tuple[bytes, ...]:
         """RequestIDs of all restores approved for a platform."""
-        found = sorted(path.stem for path in self._approvals(platform_id).glob("[0-9a-f]*.xml"))
-        return tuple(bytes.fromhex(stem) for stem in found)
+        names = sorted(path.name for path in self._approvals(platform_id).glob("*.xml"))
+        return tuple(bytes.fromhex(found[1]) for found in map(_APPROVAL.fullmatch, names) if found)
 
     def keep(self, trust_list: bytes) -> None:
         """Replace the trust list.

@@ -14,7 +14,6 @@ from typing import Final
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lms.errors import ApprovalExpired, OwnerMismatch, RequestInvalid, SignerWithdrawn, WrongDocument, WrongRole
 from lms.model.exchange import (
@@ -40,6 +39,7 @@ from lms.wire.request_proofs import (
     request_id,
 )
 from lms.wire.signature import read_certificate, verify
+from lms.wire.tls import tls_key
 from lms.wire.token_v1 import read_sheet
 from lms.wire.tpm.public import SIGNING_ATTRIBUTES, SRK_ATTRIBUTES, ec_public_key, name_of, read_public
 from lms.wire.trust_list import newer, read_trust_list
@@ -86,9 +86,8 @@ def read_restore_request(document: bytes) -> VerifiedRestoreRequest:
 def _known_key(signed: Signed, trust_list: TrustList | None) -> UUID | None:
     """The MAID under which the trust list knows the key that signed: an MA of several owners has one TLS key."""
     _, key = read_certificate(signed.certificates[0])
-    spki = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
     authorities = () if trust_list is None else trust_list.authorities
-    return next((a.ma_id for a in authorities if a.tls_key == spki), None)
+    return next((a.ma_id for a in authorities if a.tls_key == tls_key(key)), None)
 
 
 def _authority(signed: Signed, owner: Owner, trust_list: TrustList | None, when: datetime) -> UUID:

@@ -143,6 +143,18 @@ def test_two_do_not_approve_from_one_register_at_once(desk):
     assert approve(desk, "--digits", shown(request)).exit_code == 0
 
 
+def test_an_answer_that_was_lost_is_given_again_under_the_same_number(desk):
+    """The trust list is safe before the answer is written; what ends in between is only asked for again."""
+    request, output = ask(desk), desk["grant"]
+    desk["grant"] = output.parent / "absent" / "approval"
+    assert_refused(approve(desk, "--digits", shown(request)), 2, "FileProblem")
+    kept = desk["trust"].read_bytes()
+    assert read_trust_list(kept, WORLD.owner).number == 4
+    desk["grant"] = output
+    assert approve(desk, "--digits", shown(request)).exit_code == 0
+    assert (desk["trust"].read_bytes(), approval_in(desk).supersedes) == (kept, ())
+
+
 def test_a_sheet_that_is_not_kept_here_is_given(desk):
     request = ask(desk)
     given = desk["sheet"].rename(desk["trust"].parent / "printed")

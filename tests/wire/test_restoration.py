@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lms.errors import (
     ApprovalExpired,
@@ -19,13 +17,14 @@ from lms.errors import (
     WrongDocument,
     WrongRole,
 )
-from lms.model.exchange import RestoreApproval
+from lms.model.exchange import ReleasedBlob, ReleasedPackage, RestoreApproval
 from lms.model.trust import Identity, Pair, Role, Withdrawal
 from lms.wire.certificates import self_issue
-from lms.wire.exchange_v1 import RESTORE_APPROVAL
-from lms.wire.restoration import read_annex, read_restore_approval, read_restore_request
+from lms.wire.exchange_v1 import RELEASED_PACKAGE, RESTORE_APPROVAL
+from lms.wire.restoration import read_annex, read_released_package, read_restore_approval, read_restore_request
 from lms.wire.signature import sign
-from tests.support.documents import NOW, SoftwareSigner, make_owner, make_platform, private_key, uuid
+from lms.wire.tls import tls_key
+from tests.support.documents import NOW, SoftwareSigner, make_owner, make_package, make_platform, private_key, uuid
 from tests.support.exchange import certificates
 from tests.support.restoring import (
     AUTHORITY,
@@ -62,15 +61,14 @@ def test_an_authority_of_several_owners_is_known_by_its_key():
     signer = STRANGER.signer_of(Role.MIGRATION_AUTHORITY, "shared")
     with pytest.raises(UntrustedSigner):
         annex(signer)
-    spki = private_key("shared").public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    tls_key = hashlib.sha256(spki).digest()
+    key = tls_key(private_key("shared").public_key())
     (authority,) = LIST.authorities
-    shared = replace(LIST, authorities=(replace(authority, tls_key=tls_key),))
+    shared = replace(LIST, authorities=(replace(authority, tls_key=key),))
     assert annex(signer, shared).sequence == 7
     with pytest.raises(SignerWithdrawn):
         annex(signer, replace(shared, withdrawn=(Withdrawal(MA, NOW),)))
     with pytest.raises(WrongRole, match="another destination"):
-        annex(signer, replace(shared, authorities=(replace(authority, ma_id=uuid("third"), tls_key=tls_key),)))
+        annex(signer, replace(shared, authorities=(replace(authority, ma_id=uuid("third"), tls_key=key),)))
 
 
 @pytest.mark.parametrize("role", [Role.PLATFORM, Role.STATION, Role.SIGNER])
@@ -125,6 +123,32 @@ def test_a_request_without_a_tpm_is_refused():
     base = replace(restore_of(OURS, CHIP).base, ek=None)
     with pytest.raises(WrongDocument):
         read_restore_request(signed_request(OURS, CHIP, base=base))
+
+
+# Releases
+
+
+def released(signer=None, trust_list=LIST, ma_id=AUTHORITY):
+    outer = OURS.blob(OURS.drsk, "D0", CHIP.srk.public).outer
+    value = ReleasedPackage(OURS.signed(make_package(OURS)), (ReleasedBlob(OURS.drsk.name, outer),), approval())
+    signer = signer or WORLD.signer_of(MA.role, "ma")
+    return read_released_package(sign(RELEASED_PACKAGE.write(value), signer), ma_id, WORLD.owner, trust_list)
+
+
+def test_a_release_by_the_authority_that_was_asked_is_read():
+    assert released().approval
+    assert released(WORLD.signer_of(MA.role, "second"), ma_id=uuid("second"))
+
+
+def test_a_release_by_another_authority_is_refused():
+    with pytest.raises(WrongRole, match="asked of"):
+        released(WORLD.signer_of(MA.role, "second"))
+    with pytest.raises(WrongRole):
+        released(WORLD.signer_of(Role.PLATFORM, "ma"))
+    with pytest.raises(UntrustedSigner):
+        released(STRANGER.signer_of(MA.role, "ma"))
+    with pytest.raises(SignerWithdrawn):
+        released(trust_list=replace(LIST, withdrawn=(Withdrawal(MA, NOT_AFTER),)))
 
 
 # Approvals
