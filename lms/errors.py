@@ -48,6 +48,12 @@ class NoSuchJob(LmsError):
     hint = "a finished job is forgotten after a day; ask for the jobs that there are"
 
 
+class TooManyJobs(LmsError):
+    blame = Blame.CALLER
+    retry = True
+    hint = "wait for your jobs to finish, supply what they wait for, or cancel them"
+
+
 class BadConfiguration(LmsError):
     blame = Blame.CALLER
     hint = "correct the file at the line that is named"
