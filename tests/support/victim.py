@@ -1,7 +1,7 @@
-"""Runs acts of `lms.boot` in processes that can be killed at any moment.
+"""Runs acts of `lms.boot`, and jobs, in processes that can be killed at any moment.
 
 The server below has imported everything and forks for each act, so that a run costs what the act costs. A
-child calls `lms.boot.main` with descriptors as `lms.process` would give them.
+child calls `lms.boot.main` with descriptors as `lms.process` would give them, or `tests.support.job_victim`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 KILLED = -signal.SIGKILL
+JOBS = "jobs"  # an act of the victim: run the jobs of the order in the file `order`
 _FILE_EVENTS = ("os.rename", "os.link", "os.remove")
 
 
@@ -61,7 +62,7 @@ class Victims:
         self._server.wait()
 
 
-def _act(order: dict[str, Any]) -> int:
+def _boot(order: dict[str, Any]) -> int:
     from lms import boot
 
     words = []
@@ -69,6 +70,16 @@ def _act(order: dict[str, Any]) -> int:
         writes = os.O_RDWR | os.O_CREAT | os.O_TRUNC if word == "answer" else os.O_RDONLY
         words.append(f"--{word}={os.open(path, writes, 0o600)}")
     sys.argv = ["lms.boot", order["act"], "--config", order["config"], *words]
+    return boot.main()
+
+
+def _jobs(order: dict[str, Any]) -> int:
+    from tests.support import job_victim
+
+    return job_victim.run_jobs(Path(order["config"]), Path(order["files"]["order"]))
+
+
+def _act(order: dict[str, Any]) -> int:
     seen = 0
 
     def look(event: str, arguments: object) -> None:
@@ -80,11 +91,12 @@ def _act(order: dict[str, Any]) -> int:
 
     if order["die"]:
         sys.addaudithook(look)
-    return boot.main()
+    return _jobs(order) if order["act"] == JOBS else _boot(order)
 
 
 def _serve() -> None:
     from lms import boot  # noqa: F401 - imported once, before the forks
+    from tests.support import job_victim  # noqa: F401
 
     for line in sys.stdin:
         order = json.loads(line)
