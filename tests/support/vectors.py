@@ -2,7 +2,8 @@
 
 `comment`, `expect` (`accepted` or the name of an error) and `document` (how to judge it) are always there. What
 else the judgement needs: `owner` and `trust-list` (base64 of signed documents), `now`, `platform`, `parent`,
-`sequence`, `known-drsk`, `recovery-scalar` (of an owner that exists for vectors only).
+`sequence`, `known-drsk`, `recovery-scalar` and `vault-scalar` (of an owner and an authority that exist for vectors
+only), `authority`.
 """
 
 from __future__ import annotations
@@ -15,15 +16,20 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lms.model.keys import Name
+from lms.model.secret import Secret
 from lms.model.trust import Role
 from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.anchor import read_owned_token, read_owner
 from lms.wire.certificates import SignerRule, judge_signer
-from lms.wire.exchange_v1 import DOCUMENTS
+from lms.wire.content import decrypt
+from lms.wire.enrolment import read_authority_enrolment
+from lms.wire.exchange_v1 import DOCUMENTS, read_bundle
 from lms.wire.signature import verify
+from lms.wire.tls import judge_tls
 from lms.wire.token_v1 import read_sheet
 from lms.wire.tpm.credential import open_credential
 from lms.wire.tpm.inner_key import read_inner_plaintext
+from lms.wire.tpm.public import name_of, recovery_public
 
 FOLDER = Path(__file__).parents[1] / "vectors"
 SIGNERS = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
@@ -67,6 +73,18 @@ def _open_inner_keys(header: dict[str, str], document: bytes, trust: PackageTrus
             read_inner_plaintext(plaintext, UUID(header["platform"]), migrating.key_id)
 
 
+def _open_authority_grant(header: dict[str, str], document: bytes) -> None:
+    """The vault of a software authority opens its TLS certificate."""
+    grant, signed = DOCUMENTS["EnrolmentGrant"].read(document)
+    trust = _trust(header)
+    judge_signer(signed, SIGNERS, trust.owner, None, trust.now)
+    key = ec.derive_private_key(int(header["vault-scalar"], 16), ec.SECP256R1())
+    vault = recovery_public(key.public_key())
+    k = Secret(open_credential(key, vault, name_of(vault), grant.certificates.credential))
+    (certificate,) = read_bundle(decrypt(k, grant.certificates.ciphertext)).certificates
+    judge_tls(certificate, UUID(header["authority"]), trust.owner, None)
+
+
 def judge_vector(header: dict[str, str], document: bytes) -> None:
     """Judge a document as its header says; raises one of `lms.errors` where it is refused."""
     kind = header["document"]
@@ -76,6 +94,10 @@ def judge_vector(header: dict[str, str], document: bytes) -> None:
         _open_inner_keys(header, document, _trust(header))
     elif kind == "owner-document":
         read_owner(document)
+    elif kind == "authority-enrolment":
+        read_authority_enrolment(document)
+    elif kind == "authority-grant":
+        _open_authority_grant(header, document)
     elif kind == "token":
         read_owned_token(document)
     elif kind in {"sheet", "TrustList", "EnrolmentGrant", "RestoreApproval"}:
