@@ -90,14 +90,14 @@ def _sqlite(url: URL, wait_s: float) -> Engine:
 
 def _postgresql(url: URL, wait_s: float) -> Engine:
     wait_ms = max(1, round(wait_s * 1000))  # 0 would be for ever
-    chosen = url.query.get("options", "")
     fixed = f"-c synchronous_commit=on -c timezone=UTC -c lock_timeout={wait_ms}"
+    options = " ".join([*url.normalized_query.get("options", ()), fixed])  # the last word counts
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
         isolation_level="SERIALIZABLE",
         pool_pre_ping=True,
         pool_timeout=wait_s,
-        connect_args={"connect_timeout": 10, "tcp_user_timeout": 30_000, "options": f"{chosen} {fixed}".strip()},
+        connect_args={"connect_timeout": 10, "tcp_user_timeout": 30_000, "options": options},
         hide_parameters=True,
     )
 

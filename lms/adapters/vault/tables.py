@@ -25,7 +25,6 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
-    UniqueConstraint,
     Uuid,
 )
 
@@ -127,7 +126,7 @@ OWNERS: Final = Table(
     _column("combined", Boolean),
 )
 
-# The order of the unique columns is the order of a platform's list.
+# Each list has an index in its own order.
 PACKAGES: Final = Table(
     "packages",
     SCHEMA,
@@ -139,7 +138,7 @@ PACKAGES: Final = Table(
     _column("digest", LargeBinary),
     _column("size", BigInteger),
     _column("marked", Moment, nullable=True),
-    UniqueConstraint("platform_id", "sequence", name="packages_by_platform"),
+    Index("packages_by_platform", "platform_id", "sequence", unique=True),
 )
 
 # Up to 64 MiB a row: beside the packages, so that a list never reads past them.
@@ -164,7 +163,7 @@ REQUESTS: Final = Table(
     _column("address", Text),
     _column("state", Word(RequestState)),
     _column("answer", LargeBinary, nullable=True),
-    Index("requests_by_owner", "owner", "received"),
+    Index("requests_by_owner", "owner", "received", "request_id"),
     Index("requests_by_address", "state", "address"),
 )
 
@@ -181,5 +180,5 @@ RELEASES: Final = Table(
     _column("stolen", Boolean),
     _column("ended", Boolean),
     _column("confirmed", Boolean),
-    Index("releases_by_platform", "platform_id", "released"),
+    Index("releases_by_platform", "platform_id", "released", "request_id"),
 )

@@ -104,7 +104,7 @@ class SqlTransaction:
     def requests(self, owner: bytes) -> tuple[KeptRequest, ...]:
         """All requests of an owner's queue, newest first."""
         mine = select(REQUESTS).where(REQUESTS.c.owner == owner)
-        rows = self._rows("list requests", mine.order_by(REQUESTS.c.received.desc(), REQUESTS.c.request_id))
+        rows = self._rows("list requests", mine.order_by(REQUESTS.c.received.desc(), REQUESTS.c.request_id.desc()))
         return tuple(KeptRequest(**row) for row in rows)
 
     def count_requests(self, address: str | None) -> int:
@@ -126,7 +126,7 @@ class SqlTransaction:
     def releases(self, platform_id: UUID) -> tuple[KeptRelease, ...]:
         """All releases of a platform, newest first."""
         mine = select(RELEASES).where(RELEASES.c.platform_id == platform_id)
-        rows = self._rows("list releases", mine.order_by(RELEASES.c.released.desc(), RELEASES.c.request_id))
+        rows = self._rows("list releases", mine.order_by(RELEASES.c.released.desc(), RELEASES.c.request_id.desc()))
         return tuple(KeptRelease(**row) for row in rows)
 
     def keep_release(self, release: KeptRelease) -> None:
