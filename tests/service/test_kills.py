@@ -11,6 +11,12 @@ import shutil
 
 import pytest
 
+from lms.model.packages import ItemUsage
+from lms.model.registered import ROOT
+from lms.model.secret import Secret
+from lms.service.register import Where, register_item
+from lms.service.retrieve import retrieve
+from lms.service.setting import NO_SECRET
 from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.package_v1 import read_package
 from tests.service.test_provision import assert_works
@@ -18,9 +24,17 @@ from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform
 from tests.support.proxy import CuttingProxy
 from tests.support.victim import KILLED, Victims
 
-ACTS = ("provision", "enroll", "archive", "restore")
-SAMPLES = {"provision": 10, "enroll": 8, "archive": 6, "restore": 6}
-_BEFORE = {"provision": None, "enroll": "provisioned", "archive": "enrolled", "restore": "archived"}
+ACTS = ("provision", "enroll", "archive", "restore", "register")
+SAMPLES = {"provision": 10, "enroll": 8, "archive": 6, "restore": 6, "register": 4}
+_BEFORE = {
+    "provision": None,
+    "enroll": "provisioned",
+    "archive": "enrolled",
+    "restore": "archived",
+    "register": "registered",
+    "unregister": "registered",
+}
+DISK, VALUE = Where("luks", "disk"), Secret(b"the passphrase of a volume")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +55,8 @@ def inputs(token, archived_machine, tmp_path_factory):
         "offline-token": True,
         "unverified-tpm": True,
         "package-given": True,
+        "application": DISK.application,
+        "label": DISK.label,
         "confirm-key": read_package(package.read_bytes()).content.migrating_keys[0].key_id.digits,
     }
     contents = {
@@ -49,6 +65,7 @@ def inputs(token, archived_machine, tmp_path_factory):
         "token": token.document,
         "token-password": token.password,
         "package": package.read_bytes(),
+        "password": VALUE.reveal(),
         "options": json.dumps(options).encode(),
         "answer": b"",
     }
@@ -63,7 +80,16 @@ def before(provisioned_machine, archived_machine, tmp_path_factory):
     enrolled = tmp_path_factory.mktemp("enrolled")
     with Platform(enrolled, disk_of=provisioned_machine, tpm_of=provisioned_machine) as platform:
         platform.enroll()
-    return {"provisioned": provisioned_machine, "enrolled": enrolled, "archived": archived_machine, None: None}
+    registered = tmp_path_factory.mktemp("registered")
+    with Platform(registered, disk_of=archived_machine, tpm_of=archived_machine) as platform:
+        register_item(platform.setting, ROOT, DISK, ItemUsage.DATA, Secret(b"the value before"), NO_SECRET)
+    return {
+        "provisioned": provisioned_machine,
+        "enrolled": enrolled,
+        "archived": archived_machine,
+        "registered": registered,
+        None: None,
+    }
 
 
 @pytest.fixture
@@ -79,7 +105,8 @@ class Bench:
         self.runs = 0
 
     def run(self, act, cut_at=0, *, after=False, die_at_file=0) -> int:
-        """Run an act to its cut; if it was cut, run it again. The number of commands of the last run."""
+        """Run an act to its cut; if it was cut, run it again. 0 where the cut was never reached, else the number of
+        commands of the last run, at least 1."""
         self.runs += 1
         directory = self.directory / f"run{self.runs}"
         start = self.before[_BEFORE[act]]
@@ -95,7 +122,7 @@ class Bench:
             assert code == 0
             self._judge(platform, act)
         shutil.rmtree(directory)
-        return commands
+        return max(commands, 1)
 
     def _run(self, platform, act, cut_at, after, die_at_file) -> tuple[int, int]:
         with CuttingProxy(platform.machine.path, self.victims.kill, cut_at, after=after) as proxy:
@@ -116,6 +143,16 @@ class Bench:
             self._accept(state, newest)
         if act == "restore":
             assert platform.unseal(self.child) == PRECIOUS
+        if act in ("register", "unregister"):
+            self._judge_items(platform, act)
+
+    def _judge_items(self, platform, act) -> None:
+        """The new value or none is there, and no ciphertext that nobody names."""
+        digests = platform.state.registry.digests
+        assert len(digests) == (act == "register")
+        assert {f.name for f in (platform.state_directory / "items").iterdir()} == {d.hex() for d in digests}
+        if act == "register":
+            assert retrieve(platform.setting, ROOT, DISK, OWNER_AUTH, NO_SECRET) == {"password": VALUE}
 
     def _accept(self, state, document) -> None:
         trust = PackageTrust(
@@ -140,7 +177,7 @@ def test_an_act_that_is_killed_at_a_tpm_command_goes_on_when_run_again(bench, ac
         assert bench.run(act, cut_at, after=bool(number % 2))
 
 
-@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("act", [*ACTS, "unregister"])
 def test_an_act_that_is_killed_at_a_change_of_a_file_goes_on_when_run_again(bench, act):
     number = 1
     while bench.run(act, die_at_file=number):

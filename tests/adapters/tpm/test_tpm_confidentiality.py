@@ -12,9 +12,10 @@ from tpm2_pytss.types import (
 
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
 from lms.model.secret import Secret
+from lms.ports import Step
 from lms.wire.tpm.credential import make_credential
 from lms.wire.tpm.policy import OWNER_AUTHORISED
-from lms.wire.tpm.public import Attributes, name_of, sealed_template, signing_template
+from lms.wire.tpm.public import Attributes, name_of, sealed_template, signing_template, user_key_template
 from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
 from tests.adapters.tpm.bench import NOTHING, OWNER, PROBE, plain_esapi
 
@@ -46,6 +47,10 @@ def test_no_secret_crosses_the_bus(new_platform):
     assert tpm.loaded_name(SRK_HANDLE, drsk.key, probe)[1] == SEALED
     guarded = tpm.create(SRK_HANDLE, PROBE, auth=AUTH, data=SEALED)
     assert tpm.unseal(SRK_HANDLE, guarded, auth=AUTH) == SEALED
+    step = Step(tpm.create(DRSK_HANDLE, user_key_template(platform.algorithm), auth=AUTH, data=NOTHING), AUTH)
+    below = tpm.create(DRSK_HANDLE, PROBE, auth=NOTHING, data=SEALED, path=(step,))
+    assert tpm.unseal(DRSK_HANDLE, below, auth=NOTHING, path=(step,)) == SEALED
+    assert tpm.loaded_name(DRSK_HANDLE, below, None, (step,))[0] == name_of(below.public)
     signing = tpm.create(SRK_HANDLE, signing_template(), auth=AUTH, data=NOTHING)
     tpm.sign(SRK_HANDLE, signing, AUTH, bytes(32))
     tpm.certify(SRK_HANDLE, signing, AUTH)
