@@ -40,7 +40,7 @@ class LmsError(Exception):
 
 class BadRequest(LmsError):
     blame = Blame.CALLER
-    hint = "see `lmsctl VERB --help`"
+    hint = "see `--help` of this command"
 
 
 class NoSuchJob(LmsError):
