@@ -93,20 +93,20 @@ class Room:
     """Bytes of requests on their way, all together."""
 
     def __init__(self, size: int) -> None:
-        self._left = size
+        self.left = size
         self._lock = Lock()
 
     @contextmanager
     def taken(self, size: int) -> Iterator[bool]:
         """Whether there was room for so many bytes, for as long as they are needed."""
         with self._lock:
-            granted = size <= self._left
-            self._left -= size if granted else 0
+            granted = size <= self.left
+            self.left -= size if granted else 0
         try:
             yield granted
         finally:
             with self._lock:
-                self._left += size if granted else 0
+                self.left += size if granted else 0
 
 
 class Timed(io.RawIOBase):

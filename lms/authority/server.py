@@ -10,6 +10,7 @@ import io
 import logging
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from email.message import Message
@@ -69,10 +70,12 @@ class _Handler(BaseHTTPRequestHandler):
     """The requests of one connection, one after the other."""
 
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.0"  # what cannot be read is refused with a status, too
     server: AuthorityServer
     connection: ssl.SSLSocket
 
     def setup(self) -> None:
+        self.connection = self.request
         self._timed = Timed(self.connection)
         self.rfile = io.BufferedReader(self._timed)
         self.wfile = cast(Any, self._timed)
@@ -245,5 +248,7 @@ class AuthorityServer(ThreadingMixIn, TCPServer):
             secured.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke; no traceback, it is the peer's doing."""
-        _LOG.debug("%s - -: connection broken", client_address[0])
+        """A connection that broke is its peer's doing; anything else is ours. No traceback: it may quote a secret."""
+        error = sys.exception()
+        level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
+        _LOG.log(level, "%s - -: %s in a connection", client_address[0], type(error).__name__)

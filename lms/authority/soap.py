@@ -13,7 +13,18 @@ from pathlib import PurePath
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from lms.errors import AboutRequest, ApprovalPending, AuthorityBusy, Blame, BlobRefused, EkUntrusted, LmsError, TakeOver
+from lms.errors import (
+    AboutRequest,
+    ApprovalPending,
+    AuthorityBusy,
+    Blame,
+    BlobRefused,
+    EkUntrusted,
+    LmsError,
+    TakeOver,
+    VaultFailed,
+    VaultTooNew,
+)
 from lms.ports import MigrationAuthority
 from lms.wire.envelope import EnvelopeRefused, Fault, read_request, write_envelope, write_fault_envelope
 from lms.wire.service_v1 import (
@@ -29,9 +40,10 @@ from lms.wire.service_v1 import (
 _LOG: Final = logging.getLogger(__name__)
 
 INTERNAL: Final = "Internal"
-# Whose errors an asker can act on, and the single ones besides; a disk or a TPM of the authority's is its own affair.
+# Whose errors an asker can act on, with the exceptions; disk, database and TPM of the authority are its own affair.
 _LEAVES: Final = frozenset({Blame.AUTHORITY, Blame.DOCUMENT})
 _LEAVE_TOO: Final = (BlobRefused, EkUntrusted, TakeOver)
+_STAY: Final = (VaultFailed, VaultTooNew)
 _RETRY_AFTER_S: Final = {AuthorityBusy: 30, ApprovalPending: 60}
 _MAX_TEXT: Final = 512
 # SOAP 1.2 Part 2, 7.5.2.2.
@@ -96,7 +108,7 @@ class _Call:
 
     def fail(self, error: Exception) -> Reply:
         """The fault for everything else: the asker learns a number, the journal where it happened."""
-        _LOG.error("%s: %s in %s", self.correlation_id, type(error).__name__, _place(error))
+        _LOG.error("%s: %s: %s", self.correlation_id, type(error).__name__, _cause(error))
         detail = MigrationFault(INTERNAL, "cannot answer: the authority failed", self.correlation_id)
         return self._fault(Fault.RECEIVER, detail)
 
@@ -113,7 +125,7 @@ def answer(envelope: bytes, authority: MigrationAuthority) -> Reply:
     except EnvelopeRefused as refused:
         return call.refuse(refused.fault, refused.error)
     except LmsError as error:
-        if error.blame not in _LEAVES and not isinstance(error, _LEAVE_TOO):
+        if not _may_leave(error):
             return call.fail(error)
         return call.refuse(Fault.RECEIVER if isinstance(error, AuthorityBusy) else Fault.SENDER, error)
     except Exception as error:  # noqa: BLE001 - the last wall before a stranger
@@ -125,14 +137,20 @@ def busy() -> Reply:
     return _Call().refuse(Fault.RECEIVER, AuthorityBusy("cannot answer now: too much is being uploaded"))
 
 
+def _may_leave(error: LmsError) -> bool:
+    return isinstance(error, _LEAVE_TOO) or (error.blame in _LEAVES and not isinstance(error, _STAY))
+
+
 def _sentence(text: str) -> str:
     """Text as the schema has it: printable and short. Characters that libxml2 may not know yet become '?'."""
     plain = text.encode("ascii", "replace").decode("ascii")
     return "".join(c if c.isprintable() else " " for c in plain)[:_MAX_TEXT]
 
 
-def _place(error: Exception) -> str:
-    """File and line where an exception was raised; no text of it, which may quote what must not be logged."""
+def _cause(error: Exception) -> str:
+    """Our own words, which hold no secret; of anybody else's exception only file and line, for it may quote one."""
+    if isinstance(error, LmsError):
+        return str(error)
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,0 +1,74 @@
+"""The other side of the port `lms.ports.MigrationAuthority`: notes what arrives, says what it was told to say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from lms.model.authorities import (
+    Challenge,
+    Inventory,
+    Kind,
+    ListedPackage,
+    ListedRequest,
+    Receipt,
+    RequestKind,
+    RequestState,
+    ServiceInformation,
+    Session,
+)
+from lms.model.tpm import Credential
+from lms.model.trust import Mode
+from tests.support.documents import uuid
+
+WHEN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+RECEIPT = Receipt(str(uuid("package")), b"d" * 32, WHEN, changed=True)
+INFORMATION = ServiceInformation(uuid("ma"), Mode.SOFTWARE, 64 * 1024 * 1024, 90)
+CHALLENGE = Challenge(Credential(b"blob", b"secret"), b"s" * 32)
+SESSION = Session(b"t" * 32, 900, b"<trust/>")
+INVENTORY = Inventory(
+    (
+        ListedPackage(uuid("package"), 8, WHEN, b"d" * 32, 4711, None),
+        ListedPackage(uuid("older"), 7, WHEN, b"e" * 32, 4712, WHEN),
+    ),
+    (ListedRequest(b"r" * 32, RequestKind.RESTORE, uuid("platform"), WHEN, RequestState.PENDING),),
+    3,
+)
+
+
+class Endpoint:
+    """Records each call in `calls`; raises `error` where there is one."""
+
+    def __init__(self, error: BaseException | None = None, document: bytes = b"document") -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self._error = error
+        self._document = document
+
+    def _say(self, value, *call):
+        self.calls.append(call)
+        if self._error is not None:
+            raise self._error
+        return value
+
+    def information(self):
+        return self._say(INFORMATION, "information")
+
+    def vault_public(self):
+        return self._say(b"vault", "vault_public")
+
+    def challenge(self, hello):
+        return self._say(CHALLENGE, "challenge", hello)
+
+    def session(self, server_nonce: bytes, proof: bytes):
+        return self._say(SESSION, "session", server_nonce, proof)
+
+    def upload(self, session: bytes, document: bytes):
+        return self._say(RECEIPT, "upload", session, document)
+
+    def query(self, session: bytes):
+        return self._say(INVENTORY, "query", session)
+
+    def download(self, session: bytes, kind: Kind, id: str):
+        return self._say(self._document, "download", session, kind, id)
+
+    def delete(self, session: bytes, id: str):
+        return self._say(RECEIPT, "delete", session, id)
