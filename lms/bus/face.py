@@ -1,0 +1,111 @@
+"""`Face`: jobs, health and items of one service on one bus (DESIGN §4). Holds no rule and no state of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from typing import Any, Final
+
+from lms.adapters.polkit import Polkit
+from lms.bus.board import Board
+from lms.bus.items import Item, items_of
+from lms.bus.job import JobFace
+from lms.bus.manager import Health, ManagerFace
+from lms.bus.rules import Gate
+from lms.errors import LmsError
+from lms.link.objects import Exported
+from lms.link.service import BusService
+from lms.link.tables import Interface
+from lms.model.jobs import Job, JobState
+from lms.model.platform import Health as State
+from lms.model.platform import PlatformState
+from lms.names import MANAGER, ROOT_PATH
+from lms.service.jobs import JobRunner
+
+# What is announced when the need of a restore was so, and is so now.
+_ANNOUNCED: Final[Mapping[tuple[bool, bool], str]] = {(False, True): "RestoreNeeded", (True, False): "Restored"}
+
+
+class Face:
+    """Everything that the service shows on a bus. `load` reads the platform's state, `questions` runs what asks."""
+
+    def __init__(
+        self,
+        service: BusService,
+        runner: JobRunner,
+        load: Callable[[], PlatformState | None],
+        privileged: frozenset[int],
+        questions: Executor,
+    ) -> None:
+        self._service = service
+        self._runner = runner
+        self._load = load
+        self._questions = questions
+        self._health: Health = {}
+        self._items: dict[str, Item] = {}
+        self._stale = asyncio.Event()
+        self._board = Board(service, privileged)
+        self._gate = Gate(Polkit(lambda: service.connection, privileged), self._board)
+        self._board.interface_of = self._job_interface
+        manager = ManagerFace(runner, self._board, lambda: self._health, questions)
+        service.export(ROOT_PATH, Exported((self._gate.guarded(manager.interface),)))
+
+    async def begin(self) -> None:
+        """Show what is so already, and hear of what changes from now on; before the runner starts."""
+        loop = asyncio.get_running_loop()
+        for job in self._runner.jobs():
+            self._board.show(job)
+
+        def told(job: Job) -> None:
+            kept = {known.number for known in self._runner.jobs()}
+            loop.call_soon_threadsafe(self._changed, job, kept)
+
+        self._runner.observe(told)
+        await self._look()
+
+    async def keep_fresh(self) -> None:
+        """Look again whenever something may have changed, until cancelled."""
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            await self._look()
+
+    def _job_interface(self, number: int) -> Interface:
+        return self._gate.guarded(JobFace(self._runner, self._board, number).interface)
+
+    def _changed(self, job: Job, kept: set[int]) -> None:
+        self._board.update(job, kept)
+        if job.state is JobState.FINISHED:
+            self._stale.set()
+
+    async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        health, items = await loop.run_in_executor(self._questions, self._found)
+        self._show_health(health)
+        self._show_items({item.path: item for item in items})
+
+    def _found(self) -> tuple[Health, tuple[Item, ...]]:
+        """Health and items as they are now; what keeps us from seeing them is health, too."""
+        try:
+            return self._runner.ask("status", {}, {}, 0), items_of(self._load())
+        except LmsError as error:
+            unseen: dict[str, Any] = {"state": "unknown", "reason": type(error).__name__, "explanation": str(error)}
+            return unseen, tuple(self._items.values())
+
+    def _show_health(self, health: Health) -> None:
+        before, self._health = self._health, health
+        needed = [one.get("state") == State.RESTORE_NEEDED.value for one in (before, health)]
+        if before != health:
+            self._service.changed(ROOT_PATH)
+        if (needed[0], needed[1]) in _ANNOUNCED:
+            self._service.emit(ROOT_PATH, MANAGER, _ANNOUNCED[needed[0], needed[1]])
+
+    def _show_items(self, items: dict[str, Item]) -> None:
+        before, self._items = self._items, items
+        for path, item in before.items():
+            if items.get(path) != item:
+                self._service.withdraw(path)
+        for path, item in items.items():
+            if before.get(path) != item:
+                self._service.export(path, Exported((item.interface,), self._board.audience(item.uid)))

@@ -1,0 +1,102 @@
+"""`lmsd`: the service on a bus (DESIGN §4). Puts its parts together, tells systemd how it is, and ends in good order.
+
+lmsd [--config FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import resource
+import signal
+import sys
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from systemd.daemon import notify
+
+from lms.adapters.store import JobFile
+from lms.adapters.users import caller_of
+from lms.assembly import assembled
+from lms.bus import Face
+from lms.config import Configuration, load_configuration
+from lms.errors import LmsError
+from lms.link.service import BusService
+from lms.model.secret import Secret
+from lms.names import BUS_NAME, ROOT_PATH
+from lms.service.jobs import JobRunner
+from lms.service.setting import Setting
+from lms.terminal import say
+
+_QUESTIONS_AT_ONCE: Final = 2
+_LOG: Final = logging.getLogger("lmsd")
+
+
+def _privileged(configuration: Configuration) -> frozenset[int]:
+    """Root; on a private bus the user whose service it is, too."""
+    return frozenset({0} if configuration.bus == "system" else {0, os.geteuid()})
+
+
+def _told(words: str) -> None:
+    _LOG.info("%s", words)
+    notify(f"STATUS={words}")
+
+
+async def _watchdog() -> None:
+    """As long as this loop turns, it says so, twice as often as asked for."""
+    period_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2_000_000
+    while period_s:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(period_s)
+
+
+async def _serve(configuration: Configuration, setting: Setting, questions: Executor) -> None:
+    """Serve until SIGTERM. Raises BusUnavailable, BusNameTaken where it cannot begin."""
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    runner = JobRunner(setting, JobFile(configuration.state_directory), caller_of=caller_of)
+    service = BusService(configuration.bus, BUS_NAME, ROOT_PATH)
+    face = Face(service, runner, setting.store.load, _privileged(configuration), questions)
+    await face.begin()
+    await service.start()
+    runner.start()
+    notify("READY=1")
+    _told("on the bus")
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in (service.run(_told), face.keep_fresh(), _watchdog())]
+        await ended.wait()
+        notify("STOPPING=1")
+        for task in tasks:
+            task.cancel()
+    await service.stop()
+    await asyncio.to_thread(runner.stop)
+
+
+def main() -> int:
+    """Run `lmsd`."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # secrets pass through this process
+    parser = argparse.ArgumentParser(prog="lmsd", description="The Local Migration Service on a bus.")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration instead of /etc/lms/lms.toml")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
+    try:
+        configuration = load_configuration(arguments.config)
+        with (
+            assembled(configuration, Secret(b"")) as setting,
+            ThreadPoolExecutor(_QUESTIONS_AT_ONCE, "questions") as questions,
+        ):
+            asyncio.run(_serve(configuration, setting, questions))
+    except LmsError as error:
+        say("lmsd", str(error))
+        say("lmsd", f"hint: {error.hint}")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
