@@ -21,6 +21,7 @@ from lms.config import load_configuration
 from lms.errors import BadRequest, LmsError
 from lms.model.secret import Secret
 from lms.names import (
+    APPROVAL,
     DATA,
     ENDORSEMENT_AUTH,
     GRANT,
@@ -30,6 +31,7 @@ from lms.names import (
     PASSWORD,
     PRIVATE,
     PUBLIC,
+    SHEET,
     TOKEN,
     TOKEN_PASSWORD,
     USER_PASSWORD,
@@ -39,7 +41,8 @@ from lms.service.acts import ACTS, Call
 
 _COLLECTED: Final = (PASSWORD, DATA, PUBLIC, PRIVATE)
 _WORDS: Final = (
-    OWNER_AUTH, ENDORSEMENT_AUTH, TOKEN, TOKEN_PASSWORD, OWNER, PACKAGE, GRANT, USER_PASSWORD, *_COLLECTED,
+    OWNER_AUTH, ENDORSEMENT_AUTH, TOKEN, TOKEN_PASSWORD, OWNER, PACKAGE, GRANT, SHEET, APPROVAL, USER_PASSWORD,
+    *_COLLECTED,
 )  # fmt: skip
 
 

@@ -15,11 +15,11 @@ from lms.cli import documents, entries
 from lms.cli.running import OWNER_AUTH_PROMPT, Order
 from lms.errors import BadRequest, LmsError
 from lms.files import create_file, read_file
-from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH, PACKAGE, TOKEN, TOKEN_PASSWORD
+from lms.names import APPROVAL, ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH, PACKAGE, SHEET, TOKEN, TOKEN_PASSWORD
 from lms.terminal import complain, read_secret, say, show
 from lms.wire.document import MIB
 
-_FILES = {OWNER: 1 * MIB, TOKEN: 1 * MIB, PACKAGE: 64 * MIB, GRANT: 16 * MIB}
+_FILES = {OWNER: 1 * MIB, TOKEN: 1 * MIB, PACKAGE: 64 * MIB, GRANT: 16 * MIB, SHEET: MIB, APPROVAL: 16 * MIB}
 _SECRETS = {OWNER_AUTH: OWNER_AUTH_PROMPT, ENDORSEMENT_AUTH: "endorsement authorisation"}
 
 
@@ -34,17 +34,17 @@ def _act(arguments: argparse.Namespace) -> dict[str, Any]:
     for word, prompt in _SECRETS.items():
         if word in given:
             inputs[word] = read_secret(given.pop(word), prompt)
-    if verb == "restore":
+    if verb == "restore" and (TOKEN in inputs or TOKEN_PASSWORD in given):
         inputs[TOKEN_PASSWORD] = read_secret(given.pop(TOKEN_PASSWORD, None), "token password")
     request_to = given.pop("request-to", None)
     options = {k: v for k, v in given.items() if k not in ("json", "run")}
-    options["package-given"] = PACKAGE in inputs
+    options["request"] = request_to is not None
     if given.get("destination") == "msa" and (request_to is None) == (GRANT not in inputs):
         raise BadRequest("cannot enroll with the MSA: give either --request-to or --grant")
     answer, _ = Order(verb, config, options, inputs).run()
     if answer.pop("only-copy", False):
         say("lmsctl", "the only copy lies on this machine: name directories for it in `archives`")
-    if request_to is not None:
+    if request_to is not None and "document" in answer:
         create_file(Path(request_to), base64.b64decode(answer.pop("document")), mode=0o644)
     return answer
 
@@ -74,17 +74,25 @@ def _parser() -> argparse.ArgumentParser:
     owner_auth(made)
 
     made = verb("enroll", "let a destination hold the key")
-    made.add_argument("destination", choices=("token", "msa"), help="the owner's token, or the MSA that certifies us")
+    made.add_argument(
+        "destination", choices=("msa", "ma", "token"), help="the MSA that certifies us, an authority, or the token"
+    )
     made.add_argument("--request-to", metavar="FILE", help="msa: write the request that the MSA has to approve")
-    made.add_argument("--grant", metavar="FILE", help="msa: take the MSA's grant")
+    made.add_argument("--grant", metavar="FILE", help="msa: take the MSA's grant, or its newer trust list")
+    made.add_argument("--id", metavar="UUID", help="ma: which one, where the owner approved several")
     owner_auth(made)
 
-    verb("archive", "make a Migration Package and keep it")
+    made = verb("archive", "make a Migration Package and keep it")
+    made.add_argument("--endorsement-auth", metavar="FILE", help="the TPM's endorsement authorisation")
 
     made = verb("restore", "bring the keys back on this TPM")
-    made.add_argument("--token", metavar="FILE", required=True, help="your Emergency Recovery Token")
+    made.add_argument("--token", metavar="FILE", help="your Emergency Recovery Token; without it: through authorities")
     made.add_argument("--token-password", metavar="FILE", help="its password; - is standard input")
     made.add_argument("--package", metavar="FILE", help="a Migration Package; default: the newest one here")
+    made.add_argument("--request-to", metavar="FILE", help="write the request that the owner has to approve")
+    made.add_argument("--approval", metavar="FILE", help="the owner's approval, where it came as a file")
+    made.add_argument("--sheet", metavar="FILE", help="the recovery sheet, on a machine that knows nothing")
+    made.add_argument("--fingerprint", metavar="DIGITS", help="with --sheet: the owner's fingerprint, as written down")
     made.add_argument("--confirm-key", metavar="DIGITS", help="80 bits of the key's Name, for an unapproved package")
     made.add_argument("--accept-stale", metavar="SEQUENCE", type=int, help="accept this older package")
     made.add_argument("--replace-foreign", metavar="NAME", help="the Name of the other key that may be replaced")

@@ -23,8 +23,9 @@ from lms.service.setting import NO_SECRET, Setting, provisioned
 from lms.service.signing import signer_of
 from lms.wire.anchor import read_owner
 from lms.wire.certificates import SignerRule, judge_signer
+from lms.wire.document import root_name
 from lms.wire.enrolment import enrolment_id
-from lms.wire.exchange_v1 import ENROLMENT_GRANT, ENROLMENT_REQUEST
+from lms.wire.exchange_v1 import ENROLMENT_GRANT, ENROLMENT_REQUEST, TRUST_LIST
 from lms.wire.request_proofs import NONCE_SIZE
 from lms.wire.signature import sign
 from lms.wire.token_v1 import read_sheet
@@ -89,12 +90,14 @@ def _trust_list_number(state: PlatformState, owner: Owner) -> int:
 
 
 def accept_grant(setting: Setting, document: bytes, endorsement_auth: Secret) -> PlatformState:
-    """Take the certificates, trust list and sheet of a grant that answers our request.
+    """Take the certificates, trust list and sheet of a grant that answers our request; or a newer trust list alone.
 
     Raises GrantMismatch, the errors of `judge_signer` and of the TPM, UntrustedSigner, TrustListConflict.
     """
     state = provisioned(setting)
     owner = read_owner(state.owner_document)
+    if root_name(document) == TRUST_LIST.kind.root:
+        return _accept_trust_list(setting, state, document, owner)
     grant, signed = ENROLMENT_GRANT.read(document)
     assert isinstance(grant, EnrolmentGrant)
     trust_list = newer(state.trust_list, grant.trust_list, owner)
@@ -118,6 +121,12 @@ def accept_grant(setting: Setting, document: bytes, endorsement_auth: Secret) ->
         request_nonce=None,
         time_floor=setting.now(),
     )
+    setting.store.save(state)
+    return state
+
+
+def _accept_trust_list(setting: Setting, state: PlatformState, document: bytes, owner: Owner) -> PlatformState:
+    state = replace(state, trust_list=newer(state.trust_list, document, owner))
     setting.store.save(state)
     return state
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
-from uuid import uuid4
+from typing import Final
+from uuid import UUID, uuid4
 
+from lms.errors import BadRequest
 from lms.model.keys import digits
+from lms.model.packages import DestinationKind
 from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
 from lms.service.acts.owner_auth import owner_auth_for_new_keys
 from lms.service.archive import archive
-from lms.service.enroll import enroll_token
+from lms.service.enroll import enroll_authority, enroll_token
 from lms.service.enrolment import accept_grant, request_enrolment
 from lms.service.provision import Provisioning, provision
 from lms.service.setting import Setting
@@ -38,9 +41,24 @@ def provision_platform(call: Call, setting: Setting) -> Answer:
 
 def enroll(call: Call, setting: Setting) -> Answer:
     """A destination, or the authority that certifies this platform."""
-    if call.text("destination") == "msa":
-        return _enroll_msa(call, setting)
+    destination = call.text("destination") or ""
+    if destination not in _ENROLLED:
+        raise BadRequest(f"cannot enroll '{destination}': expected one of {', '.join(_ENROLLED)}")
+    return _ENROLLED[destination](call, setting)
+
+
+def _enroll_token(call: Call, setting: Setting) -> Answer:
     state, changed = enroll_token(setting, call.secret(OWNER_AUTH))
+    return facts(state) | {"changed": changed}
+
+
+def _enroll_ma(call: Call, setting: Setting) -> Answer:
+    named = call.text("id")
+    try:
+        ma_id = None if named is None else UUID(named)
+    except ValueError:
+        raise BadRequest(f"cannot read '{named}' as an authority's ID") from None
+    state, changed = enroll_authority(setting, ma_id, call.secret(OWNER_AUTH))
     return facts(state) | {"changed": changed}
 
 
@@ -51,6 +69,11 @@ def _enroll_msa(call: Call, setting: Setting) -> Answer:
     return {"request": digits(request_id), "document": base64.b64encode(document).decode("ascii")}
 
 
+_ENROLLED: Final = {"token": _enroll_token, "ma": _enroll_ma, "msa": _enroll_msa}
+
+
 def make_archive(call: Call, setting: Setting) -> Answer:
     """A new package at every place that keeps packages."""
-    return facts(archive(setting)) | {"changed": True, "only-copy": not setting.archives}
+    state = archive(setting, call.secret(ENDORSEMENT_AUTH))
+    remote = any(d.kind is DestinationKind.MIGRATION_AUTHORITY for d in state.destinations)
+    return facts(state) | {"changed": True, "only-copy": not setting.archives and not remote}

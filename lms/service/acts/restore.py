@@ -1,24 +1,81 @@
-"""The act `restore`: the keys of a package on this TPM (PROTOCOL §8)."""
+"""The act `restore`: the keys of a package on this TPM, by token or through an authority (PROTOCOL §8)."""
 
 from __future__ import annotations
 
-from lms.errors import BadRequest
-from lms.model.keys import Name
-from lms.names import ENDORSEMENT_AUTH, OWNER_AUTH, PACKAGE, TOKEN, TOKEN_PASSWORD
+import base64
+from dataclasses import replace
+from typing import Final
+
+from lms.errors import ApprovalPending, BadRequest, LmsError
+from lms.model.jobs import Awaiting
+from lms.model.keys import Name, digits
+from lms.names import APPROVAL, ENDORSEMENT_AUTH, OWNER_AUTH, PACKAGE, SHEET, TOKEN, TOKEN_PASSWORD
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
+from lms.service.acts.owner_auth import owner_auth_for_new_keys
 from lms.service.diagnosis import WORDS
-from lms.service.restore import RestoreOrder, restore_by_token
+from lms.service.restore import Restored, RestoreOrder, restore_by_token
+from lms.service.restore_by_authority import AuthorityOrder, restore_by_authority
 from lms.service.setting import Setting
-from lms.wire.anchor import read_owned_token
+from lms.wire.anchor import confirm_owner, read_owned_token
+from lms.wire.token_v1 import read_sheet
+
+POLL_S: Final = 30.0
+"""How often a waiting job asks the authorities whether its request was approved, in seconds."""
 
 
 def restore(call: Call, setting: Setting) -> Answer:
-    """Bring the DRSK back with the owner's token."""
+    """Bring the DRSK back: with the owner's token where it is given, else through the authorities that hold it."""
+    by_token = call.given(TOKEN) or call.given(TOKEN_PASSWORD) or call.given(PACKAGE)
+    return _by_token(call, setting) if by_token else _by_authority(call, setting)
+
+
+def _by_authority(call: Call, setting: Setting) -> Answer:
+    order = AuthorityOrder(
+        sheet=None,
+        owner=None,
+        srk_handle=setting.srk_handle,
+        drsk_handle=setting.drsk_handle,
+        approval=call.document(APPROVAL) if call.given(APPROVAL) else None,
+        unverified_tpm=call.flag("unverified-tpm"),
+        accepted_stale=call.number("accept-stale"),
+        replace_foreign=_foreign(call),
+    )
+    if call.given(SHEET):
+        order = _with_sheet(call, order)
+    owner_auth = owner_auth_for_new_keys(call, setting)
+    try:
+        return _answer(restore_by_authority(setting, order, owner_auth, call.secret(ENDORSEMENT_AUTH)))
+    except ApprovalPending as error:
+        if call.waits:
+            raise Awaiting((APPROVAL,), str(error), POLL_S) from None
+        return _request(call, setting, error)
+
+
+def _with_sheet(call: Call, order: AuthorityOrder) -> AuthorityOrder:
+    """A sheet is believed where the fingerprint of its owner is the one that was written down."""
+    sheet, _ = read_sheet(call.document(SHEET))
+    owner = confirm_owner(sheet.owner_document, call.text("fingerprint") or "")
+    return replace(order, sheet=sheet, owner=owner)
+
+
+def _request(call: Call, setting: Setting, error: LmsError) -> Answer:
+    """The request itself, for who wants to carry it by hand."""
+    pending = setting.store.load_pending()
+    if pending is None or not call.flag("request"):
+        raise error
+    return {
+        "waiting": APPROVAL,
+        "request": digits(pending.request_id),
+        "document": base64.b64encode(pending.document).decode("ascii"),
+    }
+
+
+def _by_token(call: Call, setting: Setting) -> Answer:
     call.require(TOKEN, TOKEN_PASSWORD)
     token = call.document(TOKEN)
     _, owner = read_owned_token(token)
-    package = call.document(PACKAGE) if call.flag("package-given") else setting.store.load_package()
+    package = call.document(PACKAGE) if call.given(PACKAGE) else setting.store.load_package()
     if package is None:
         raise BadRequest("cannot restore: no package is at hand, name one with --package")
     order = RestoreOrder(
@@ -33,6 +90,10 @@ def restore(call: Call, setting: Setting) -> Answer:
     )
     opener = setting.opener(token, call.secret(TOKEN_PASSWORD))
     restored = restore_by_token(setting, opener, order, call.secret(OWNER_AUTH), call.secret(ENDORSEMENT_AUTH))
+    return _answer(restored)
+
+
+def _answer(restored: Restored) -> Answer:
     return facts(restored.state) | {
         "changed": restored.changed,
         "reason": restored.reason.value,
