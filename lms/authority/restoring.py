@@ -46,7 +46,7 @@ def _claims(asked: VerifiedRestoreRequest, annex: RestoreAnnex | None) -> Answer
         "sequence": source.sequence,
         "keys": [e.key_id.digits for e in entries],
         "stored": None if annex is None else annex.stored.isoformat(),
-        "released-before": [] if annex is None else [digits(r) for r in annex.earlier_releases],
+        "was-released": [] if annex is None else [digits(r) for r in annex.earlier_releases],
     }
 
 
@@ -78,7 +78,7 @@ def approve_restore(arguments: argparse.Namespace, request: bytes) -> Answer:
     shown = None if annex is None else read_annex(annex, asked, owner, known)
     approved = register.approved(platform_id)
     facts = _facts(asked, shown, known) | {
-        "approved-before": [digits(r) for r in approved if r != asked.request_id],
+        "was-approved": [digits(r) for r in approved if r != asked.request_id],
         "stolen": arguments.stolen,
     }
     said = digits_said(arguments, facts)

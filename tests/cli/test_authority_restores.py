@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -86,7 +90,8 @@ def test_the_next_approval_ends_those_before(desk):
         desk["grant"].unlink(missing_ok=True)
         said = approve(desk, "--digits", shown(request))
         assert said.exit_code == 0
-    assert said.json["approved-before"] == [shown(first)]
+    assert said.json["was-approved"] == [shown(first)]
+    assert said.json["tpm"] == "new"
     assert approval_in(desk).supersedes == (read_restore_request(first).request_id,)
 
 
@@ -97,7 +102,7 @@ def test_what_an_authority_claims_is_shown_as_its_claim(desk):
     said = approve(desk, "--annex", desk["annex"], "--digits", shown(request))
     assert said.exit_code == 0
     assert said.json["claimed-by"] == f"authority {AUTHORITY}"
-    assert said.json["released-before"] == [digits(EARLIER)]
+    assert said.json["was-released"] == [digits(EARLIER)]
     assert approval_in(desk).supersedes == (EARLIER,)
 
 
@@ -132,6 +137,28 @@ def test_nothing_is_kept_without_the_digits(desk):
     assert desk["trust"].read_bytes() == before
     assert not desk["grant"].exists()
     assert not (desk["trust"].parent / "approvals").exists()
+
+
+def test_a_person_sees_what_is_asked_and_claimed_before_the_digits(desk):
+    request = ask(desk, at_hand=False)
+    desk["annex"].write_bytes(signed_annex(annex_to(request, OURS, earlier_releases=(EARLIER,))))
+    command = [
+        sys.executable, "-m", "lms.authority.main", "approve", desk["request"], "--annex", desk["annex"], "--vouch",
+        "--token", desk["token"], "--token-password", desk["password"], "--trust-list", desk["trust"],
+        "--output", desk["grant"],
+    ]  # fmt: skip
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, shown(request).encode() + b"\n")
+    done = subprocess.run(command, stdin=terminal, capture_output=True, check=False)
+    os.close(terminal)
+    os.close(keyboard)
+    assert done.returncode == 0
+    lines = dict(line.split(":", 1) for line in done.stderr.decode().splitlines() if ": " in line)
+    assert lines["platform"].strip() == str(OURS.id)
+    assert lines["claimed-by"].strip() == f"authority {AUTHORITY}"
+    assert lines["was-released"].strip() == digits(EARLIER)
+    assert shown(request) not in done.stderr.decode()
+    assert approval_in(desk).supersedes == (EARLIER,)
 
 
 def test_two_do_not_approve_from_one_register_at_once(desk):
