@@ -61,7 +61,10 @@ class Bench:
                 self.files.setdefault(verb, {})[word] = str(directory / word)
 
     def run(self, verb, *, die_at_file=0, cut_at=0) -> int | None:
-        """Run a job to its cut, and again where it was cut; the number of TPM commands of the last run; None: it was not cut."""
+        """Run a job to its cut, and again where it was cut.
+
+        The number of TPM commands of the last run; None where there was no cut to make.
+        """
         self.runs += 1
         directory = self.directory / f"run{self.runs}"
         start = self.before[verb]
