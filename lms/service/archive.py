@@ -54,6 +54,7 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
     state = provisioned(setting)
     if not state.destinations:
         raise NothingEnrolled("cannot archive: no destination is enrolled")
+    setting.step("making a package")
     refusals: list[LmsError] = []
     state, lines = _lines(setting, state, endorsement_auth, refusals)
     state, package_id, document = _next_package(setting, state, lines)
@@ -62,6 +63,7 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
     places += [partial(_keep, place, package_id, document) for place in setting.archives]
     kept = not places and not refusals
     for put in places:
+        setting.step("keeping the package")
         try:
             state, kept = put(state), True
         except LmsError as error:

@@ -101,6 +101,7 @@ def _enroll(
     """Duplicate the DRSK to a destination's parent; the inner key goes to the recovery key and stays sealed here."""
     if any((d.identity, d.parent) == (identity, parent) for d in state.destinations):
         return state, False
+    setting.step("wrapping the key for a destination")
     drsk = state.require_drsk()
     recovery_key = read_owner(state.owner_document).recovery_key
     recipient = name_of(recovery_key)

@@ -84,6 +84,7 @@ def install(
 
     Raises BlobRefused, HandleOccupied and the TPM's errors.
     """
+    setting.step("proving the key and putting it into place")
     package, key = target.package, target.key
     sealed_probe = _probe(package, key.key_id)
     probe.prove(setting.tpm, target.srk_handle, imported, key.key_id, sealed_probe)

@@ -143,6 +143,7 @@ def _restore(
     )
     platform_id, trust_list = package.header.source.platform_id, None if state is None else state.trust_list
     signing_key = make_signing_key(setting.tpm, target.srk_handle, platform_id, setting.now())
+    setting.step("opening the token")
     release = opener.release(
         ReleaseRequest(
             package=order.package,

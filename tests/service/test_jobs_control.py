@@ -11,7 +11,7 @@ from tpm2_pytss.constants import ESYS_TR
 from lms.errors import BadRequest, LmsError, TpmBusy, TpmFailed
 from lms.model.jobs import Awaiting, JobResult, JobState
 from lms.model.secret import Secret
-from lms.names import ENDORSEMENT_AUTH
+from lms.names import ENDORSEMENT_AUTH, OWNER_AUTH
 from lms.service.acts import ACTS
 from lms.service.jobs import BACKOFF_S
 from tests.adapters.tpm.bench import plain_esapi
@@ -109,8 +109,8 @@ def test_a_provision_that_is_canceled_between_its_steps_goes_on_when_asked_again
 
 
 def test_a_waiting_job_is_canceled_and_a_finished_one_is_not(jobs):
-    number = jobs.run("restore").number
-    assert jobs.runner.job(number).waiting == ("token", "token-password")
+    number = jobs.run("restore", token_password=b"").number
+    assert jobs.runner.job(number).waiting == ("token",)
     jobs.runner.cancel(number)
     assert jobs.settled(number).result is JobResult.CANCELED
     with pytest.raises(BadRequest, match="finished"):
@@ -120,14 +120,17 @@ def test_a_waiting_job_is_canceled_and_a_finished_one_is_not(jobs):
 
 
 def test_a_job_waits_until_it_has_all_words(jobs, token):
-    number = jobs.run("restore").number
+    number = jobs.run("restore", package=b"none").number
+    assert jobs.runner.job(number).waiting == ("token", "token-password")
     jobs.supply(number, "token", token.document)
     assert jobs.settled(number).waiting == ("token-password",)
     with pytest.raises(BadRequest):
         jobs.supply(number, "token", token.document)
     jobs.supply(number, "token-password", token.password)
+    assert jobs.settled(number).waiting == (OWNER_AUTH,)
+    jobs.supply(number, OWNER_AUTH, b"")
     job = jobs.settled(number)
-    assert (job.result, job.error) == (JobResult.FAILED, "BadRequest")  # there is no package on a new machine
+    assert (job.result, job.error) == (JobResult.FAILED, "MalformedXml")
 
 
 def test_a_stopped_runner_leaves_its_job_to_the_next(platform):

@@ -126,3 +126,31 @@ def test_after_a_restart_the_collected_value_still_serves(platform, token, order
         jobs.runner.supply(number, OWNER_AUTH, value)
         assert jobs.settled(number).result is JobResult.DONE
     assert_opens(platform, value)
+
+
+def test_a_restore_on_a_new_tpm_hands_one_out_as_well(machines, archived_machine, token, child):
+    platform = machines(disk_of=archived_machine)
+    options = {"unverified-tpm": True}
+    with Jobs(platform) as jobs:
+        job = jobs.run("restore", options, token=token.document, token_password=token.password)
+        assert job.waiting == (OWNER_AUTH,)
+        assert jobs.platform.key_at() is None
+        value = jobs.runner.collect(job.number, OWNER_AUTH)
+        jobs.runner.supply(job.number, OWNER_AUTH, value)
+        job = jobs.settled(job.number)
+        assert job.answer["changed"]
+        again = jobs.run("restore", options, token=token.document, token_password=token.password)
+        assert (again.result, again.answer["changed"]) == (JobResult.DONE, False)
+    assert platform.tpm.owner_auth_is_set()
+    assert platform.unseal(child)
+
+
+def test_a_wrong_token_password_is_asked_for_again(machines, archived_machine, token, child):
+    platform = machines(disk_of=archived_machine)
+    secrets = {"token": token.document, "token_password": b"another", "owner_auth": GIVEN.reveal()}
+    with Jobs(platform) as jobs:
+        job = jobs.run("restore", {"unverified-tpm": True}, **secrets)
+        assert (job.state, job.waiting) == (JobState.WAITING, ("token-password",))
+        jobs.supply(job.number, "token-password", token.password)
+        assert jobs.settled(job.number).result is JobResult.DONE
+    assert platform.unseal(child)

@@ -9,11 +9,12 @@ from typing import Final
 from lms.errors import ApprovalPending, BadRequest, LmsError
 from lms.model.jobs import Awaiting
 from lms.model.keys import Name, digits
+from lms.model.secret import Secret
 from lms.names import APPROVAL, ENDORSEMENT_AUTH, OWNER_AUTH, PACKAGE, SHEET, TOKEN, TOKEN_PASSWORD
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
 from lms.service.acts.owner_auth import owner_auth_for_new_keys
-from lms.service.diagnosis import WORDS
+from lms.service.diagnosis import WORDS, Reason, diagnose
 from lms.service.restore import Restored, RestoreOrder, restore_by_token
 from lms.service.restore_by_authority import AuthorityOrder, restore_by_authority
 from lms.service.setting import Setting
@@ -43,7 +44,7 @@ def _by_authority(call: Call, setting: Setting) -> Answer:
     )
     if call.given(SHEET):
         order = _with_sheet(call, order)
-    owner_auth = owner_auth_for_new_keys(call, setting)
+    owner_auth = _owner_auth(call, setting)
     try:
         return _answer(restore_by_authority(setting, order, owner_auth, call.secret(ENDORSEMENT_AUTH)))
     except ApprovalPending as error:
@@ -89,8 +90,13 @@ def _by_token(call: Call, setting: Setting) -> Answer:
         replace_foreign=_foreign(call),
     )
     opener = setting.opener(token, call.secret(TOKEN_PASSWORD))
-    restored = restore_by_token(setting, opener, order, call.secret(OWNER_AUTH), call.secret(ENDORSEMENT_AUTH))
+    restored = restore_by_token(setting, opener, order, _owner_auth(call, setting), call.secret(ENDORSEMENT_AUTH))
     return _answer(restored)
+
+
+def _owner_auth(call: Call, setting: Setting) -> Secret:
+    intact = diagnose(setting, setting.store.load()) is Reason.INTACT
+    return call.secret(OWNER_AUTH) if intact else owner_auth_for_new_keys(call, setting)
 
 
 def _answer(restored: Restored) -> Answer:
