@@ -7,14 +7,26 @@ import json
 import pytest
 
 from lms.errors import MalformedStructure
-from lms.model.platform import PlatformState
+from lms.model.platform import Health, PlatformState
 from lms.wire.record import read_record, write_record
+from tests.support.vectors import FOLDER
+
+STATES = FOLDER / "states"
 
 
 def test_a_whole_state_comes_back(archived):
     state = archived.state
     assert state.destinations
     assert state.require_drsk().birth is not None
+    assert read_record(PlatformState, write_record(state)) == state
+
+
+@pytest.mark.parametrize("path", sorted(STATES.glob("*.json")), ids=lambda path: path.stem)
+def test_a_state_that_an_earlier_version_wrote_is_read(path):
+    """Frozen records, each of another age, of machines that existed for this only."""
+    state = read_record(PlatformState, path.read_bytes())
+    assert state.require_drsk().probe is not None
+    assert (len(state.destinations), state.sequence, state.health) == (1, 1, Health.AT_RISK)
     assert read_record(PlatformState, write_record(state)) == state
 
 
