@@ -406,6 +406,11 @@ class NotInitialised(LmsError):
     hint = "run `lms-authority init` first"
 
 
+class NobodyServed(LmsError):
+    blame = Blame.STATE
+    hint = "have an owner approve the request of `lms-authority init`, then take the grant with `lms-authority enroll`"
+
+
 class SharedWithAuthority(LmsError):
     blame = Blame.STATE
     hint = "keep the token on a station of its own, or say `--combined`: then every grant tells it"
