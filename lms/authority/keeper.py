@@ -41,7 +41,8 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _configuration(arguments: argparse.Namespace) -> AuthorityConfiguration:
+def authority_configuration(arguments: argparse.Namespace) -> AuthorityConfiguration:
+    """The table `authority` of the configuration. Raises BadConfiguration, FileProblem."""
     configuration = load_configuration(None if arguments.config is None else Path(arguments.config)).authority
     if configuration.tcti is not None:
         # Keys that the administrator wanted in a TPM must not end up on a disk.
@@ -85,7 +86,7 @@ def _ensure_request(store: AuthorityDirectory, identity: AuthorityIdentity) -> b
 
 def init(arguments: argparse.Namespace) -> Answer:
     """Make this machine's authority, or find it made, and write the request that owners approve."""
-    configuration, output = _configuration(arguments), Path(arguments.output)
+    configuration, output = authority_configuration(arguments), Path(arguments.output)
     with locked(configuration.state_directory):
         store = AuthorityDirectory(configuration.state_directory)
         identity, changed = _ensure_identity(store, arguments)
@@ -108,7 +109,7 @@ def init(arguments: argparse.Namespace) -> Answer:
 def enroll(arguments: argparse.Namespace) -> Answer:
     """Serve the owner who granted this authority's request."""
     owner = confirm_owner(read_file(Path(arguments.owner), MIB), arguments.fingerprint)
-    grant, configuration = read_file(Path(arguments.grant), _MAX_GRANT), _configuration(arguments)
+    grant, configuration = read_file(Path(arguments.grant), _MAX_GRANT), authority_configuration(arguments)
     with locked(configuration.state_directory):
         identity = AuthorityDirectory(configuration.state_directory).load()
         if identity is None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from lms.authority import keeper, station
+from lms.authority import keeper, serving, station
 from lms.errors import LmsError
 from lms.terminal import complain, say, show
 
@@ -31,6 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--grant", metavar="FILE", required=True, help="the owner's grant")
     made.add_argument("--owner", metavar="FILE", required=True, help="the owner document")
     made.add_argument("--fingerprint", metavar="DIGITS", required=True, help="the owner's fingerprint, as written down")
+
+    verb("serve", "be there for the machines of its owners, until it is told to stop", serving.serve)
 
     made = verb("approve", "answer a request with the owner's token", station.approve)
     made.add_argument("request", metavar="FILE", help="the request")
