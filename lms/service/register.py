@@ -12,7 +12,16 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lms.errors import BadRequest, BlobRefused, NotMigratable, NotRegistered, RegistryFull, StillNeeded
+from lms.errors import (
+    BadRequest,
+    BlobRefused,
+    ForeignKey,
+    KeyNotFound,
+    NotMigratable,
+    NotRegistered,
+    RegistryFull,
+    StillNeeded,
+)
 from lms.model.keys import Name
 from lms.model.packages import SYSTEM, ItemUsage
 from lms.model.platform import PlatformState
@@ -59,6 +68,20 @@ def entry_at(registry: Registry, caller: Caller, where: Where) -> Entry:
         if entry.place == place or (where.owner is None and not caller.is_root and caller.may_have(entry.place.owner)):
             return entry
     raise NotRegistered(f"cannot find '{where.label}' of '{where.application}'")
+
+
+def at_home(setting: Setting) -> PlatformState:
+    """The state of a platform whose DRSK lives at its handle. Raises NotProvisioned, KeyNotFound, ForeignKey.
+
+    Below a stranger's key, passwords and content keys would be sealed for the stranger.
+    """
+    state = provisioned(setting)
+    found = setting.tpm.read_public(state.drsk_handle)
+    if found is None:
+        raise KeyNotFound(f"cannot use the recoverable key: it is not at {state.drsk_handle:#x}")
+    if foreign_name(found) != state.require_drsk().name:
+        raise ForeignKey(f"cannot use the key at {state.drsk_handle:#x}: it is not the recoverable one")
+    return state
 
 
 def new_place(caller: Caller, where: Where) -> Place:
@@ -115,7 +138,7 @@ def register_key(
     Raises NotMigratable (fixedTPM, fixedParent), BlobRefused where it does not load here below this parent,
     AuthFailed, NotRegistered for an unknown parent, RegistryFull, StillNeeded, BadRequest.
     """
-    state = provisioned(setting)
+    state = at_home(setting)
     place = new_place(caller, where)
     above = state.require_drsk().name if parent is None else parent
     entry = RegisteredKey(place, _judged(key), above, key)
@@ -157,7 +180,7 @@ def register_item(
     Whether a value is the same as before nobody can tell: a digest of it would tell weak passwords.
     Raises BadRequest, AuthFailed, RegistryFull, StillNeeded, NotRegistered.
     """
-    state = provisioned(setting)
+    state = at_home(setting)
     place = new_place(caller, where)
     drsk = state.require_drsk().name
     if place.owner == SYSTEM:

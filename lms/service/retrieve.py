@@ -15,8 +15,8 @@ from lms.model.registered import Caller, RegisteredItem, RegisteredKey
 from lms.model.secret import Secret
 from lms.names import PRIVATE, PUBLIC
 from lms.service.packing import item_of
-from lms.service.register import Where, entry_at, path_to
-from lms.service.setting import NO_SECRET, Setting, provisioned
+from lms.service.register import Where, at_home, entry_at, path_to
+from lms.service.setting import NO_SECRET, Setting
 from lms.wire.content import decrypt_item
 
 
@@ -27,7 +27,7 @@ def retrieve(
 
     Raises NotRegistered, OwnerAuthFailed, AuthFailed, ContentMismatch, CiphertextLost.
     """
-    state = provisioned(setting)
+    state = at_home(setting)
     entry = entry_at(state.registry, caller, where)
     if isinstance(entry, RegisteredKey):
         return {PUBLIC: Secret(entry.key.public), PRIVATE: Secret(entry.key.private)}

@@ -10,8 +10,8 @@ from typing import Final
 from lms.errors import BadRequest
 from lms.model.registered import Caller, RegisteredKey
 from lms.model.secret import Secret
-from lms.service.register import Where, keep_entry, new_place
-from lms.service.setting import Setting, provisioned
+from lms.service.register import Where, at_home, keep_entry, new_place
+from lms.service.setting import Setting
 from lms.wire.tpm.public import Attributes, name_of, sealed_template
 
 MAX_SEALED: Final = 128
@@ -25,7 +25,7 @@ def seal(setting: Setting, caller: Caller, where: Where, value: Secret, auth: Se
     """
     if not 0 < len(value) <= MAX_SEALED:
         raise BadRequest(f"cannot seal {len(value)} bytes: 1 to {MAX_SEALED}; register more as data")
-    state = provisioned(setting)
+    state = at_home(setting)
     place = new_place(caller, where)
     made = setting.tpm.create(state.drsk_handle, _TEMPLATE, auth=auth, data=value)
     entry = RegisteredKey(place, name_of(made.public), state.require_drsk().name, made)

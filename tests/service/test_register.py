@@ -14,6 +14,8 @@ from lms.errors import (
     BlobRefused,
     CiphertextLost,
     ContentMismatch,
+    ForeignKey,
+    KeyNotFound,
     NotMigratable,
     NotRegistered,
     OwnerAuthFailed,
@@ -21,7 +23,7 @@ from lms.errors import (
     RegistryFull,
     StillNeeded,
 )
-from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Name
+from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm, Name
 from lms.model.packages import ItemUsage
 from lms.model.platform import Health
 from lms.model.registered import OURS, ROOT, USER_KEY, Caller, Place, Quota
@@ -323,6 +325,41 @@ def test_a_leftover_of_a_crash_is_removed_and_what_is_named_stays(full):
     full.store.sweep()
     assert {f.name for f in folder.iterdir()} == {d.hex() for d in full.state.registry.digests}
     assert_all_come_back(full)
+
+
+def test_nothing_is_entrusted_to_a_foreign_key_at_the_handle(full):
+    """Its maker would read content keys, and the password of a user who registers for the first time."""
+    before, carl, child = full.state.registry, Caller(1002, "carl"), full.seal()
+    acts = (
+        lambda: register(full, Where("app", "new")),
+        lambda: register(full, MAIL, VALUE, carl, Secret(b"carls password")),
+        lambda: seal(full.setting, ROOT, Where("app", "new"), VALUE, NO_SECRET),
+        lambda: register_key(full.setting, ROOT, Where("app", "new"), child, None, NO_SECRET),
+        lambda: fetch(full),
+    )
+    full.evict()
+    for act in acts:
+        with pytest.raises(KeyNotFound):
+            act()
+    full.place_foreign_key()
+    for act in acts:
+        with pytest.raises(ForeignKey):
+            act()
+    assert full.state.registry == before
+
+
+def test_items_of_a_tpm_without_owner_authorisation(machines, token):
+    platform = machines()
+    platform.provision(token, NO_SECRET)
+    register(platform)
+    assert fetch(platform, owner_auth=NO_SECRET) == {"password": VALUE}
+
+
+def test_items_below_an_rsa_key(machines, token):
+    platform = machines()
+    platform.provision(token, algorithm=Algorithm.RSA_2048)
+    register(platform, MAIL, VALUE, ANNA, ANNAS_PASSWORD)
+    assert fetch(platform, MAIL, ANNA, NO_SECRET, ANNAS_PASSWORD) == {"password": VALUE}
 
 
 def test_wrong_passwords_do_not_lock_the_tpm(full):
