@@ -6,6 +6,8 @@ hand, so that no password costs a second.
 
 from __future__ import annotations
 
+import copy
+import shutil
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -107,7 +109,8 @@ class Authority:
     def __init__(self, directory: Path, office: Office, name: str = "ma", limits: Limits | None = None) -> None:
         self.office = office
         self.identity: AuthorityIdentity = make_software_identity(uuid(name), (ADDRESS,))
-        self.vault: SqlVault = open_vault(f"sqlite:///{directory / name}.sqlite")
+        self.path = directory / f"{name}.sqlite"
+        self.vault: SqlVault = open_vault(f"sqlite:///{self.path}")
         self.now = NOW
         granted = office.grant(request_authority_enrolment(self.identity, NOW), authority_request_id(self.identity))
         with self.vault.transaction() as transaction:
@@ -126,6 +129,17 @@ class Authority:
             limits=limits or Limits(),
         )
         self.keeper = Keeper(self.setting)
+
+    def copied_to(self, directory: Path) -> Authority:
+        """The same authority with the same owner, as of now, on a machine of its own."""
+        other = copy.copy(self)
+        path = directory / self.path.name
+        shutil.copy(self.path, path)
+        other.path, other.vault = path, open_vault(f"sqlite:///{path}")
+        other.office = replace(self.office, sheets=dict(self.office.sheets))
+        other.setting = replace(self.setting, vault=other.vault, now=lambda: other.now, leaf=lambda: other.leaf)
+        other.keeper = Keeper(other.setting)
+        return other
 
     def connect(self, address: str, ma_id: UUID, owner: object, trust_list: object) -> Line:
         """What `Setting.connect` is for platforms of this world."""

@@ -1,0 +1,5 @@
+"""Machines."""
+
+from tests.support.platform import machines
+
+__all__ = ["machines"]
