@@ -13,6 +13,7 @@ import signal
 import ssl
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from threading import Event, Lock
@@ -35,7 +36,7 @@ from lms.wire.anchor import read_owner
 
 Answer = dict[str, Any]
 _LOG: Final = logging.getLogger("lms-authority")
-_FRESH_S: Final = 5.0
+FRESH_S: Final = 5.0
 _MIB: Final = 1024 * 1024
 
 
@@ -45,11 +46,12 @@ class Certificates:
     The certificate is one owner's and stays that owner's; the platforms of others know its key by their trust lists.
     """
 
-    def __init__(self, identity: AuthorityIdentity, vault: Vault) -> None:
+    def __init__(self, identity: AuthorityIdentity, vault: Vault, monotonic: Callable[[], float]) -> None:
         self._identity = identity
         self._vault = vault
+        self._monotonic = monotonic
         self._lock = Lock()
-        self._until = time.monotonic() + _FRESH_S
+        self._until = monotonic() + FRESH_S
         owners = self._owners()
         self._shown = owners[0]
         self._take(owners)
@@ -62,8 +64,8 @@ class Certificates:
     def context(self) -> ssl.SSLContext:
         """For a new connection. An owner enrolled meanwhile is in it; what cannot be looked up stays as it was."""
         with self._lock:
-            if time.monotonic() >= self._until:
-                self._until = time.monotonic() + _FRESH_S
+            if self._monotonic() >= self._until:
+                self._until = self._monotonic() + FRESH_S
                 self._refresh()
             return self._context
 
@@ -134,7 +136,7 @@ def serve(arguments: argparse.Namespace) -> Answer:
     configuration = authority_configuration(arguments)
     identity = _identity(configuration)
     with closing(open_vault(configuration.store_url)) as vault:
-        certificates = Certificates(identity, vault)
+        certificates = Certificates(identity, vault, time.monotonic)
         keeper = _keeper(configuration, identity, vault, certificates)
         listen = (configuration.listen.host, configuration.listen.port)
         with AuthorityServer(listen, certificates.context, keeper.at) as server:

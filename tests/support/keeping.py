@@ -9,8 +9,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
+from lms.adapters.store import AuthorityDirectory
 from lms.adapters.vault import SqlVault, open_vault
-from lms.model.authorities import KeptOwner
+from lms.model.authorities import AuthorityIdentity, KeptOwner
 from lms.model.secret import Secret
 from lms.model.trust import Identity, Role
 from lms.service.keeping import AuthoritySetting, Keeper
@@ -29,10 +30,14 @@ class Authority:
     """The authority, and what its server needs."""
 
     keeper: Keeper
+    identity: AuthorityIdentity
     store: SqlVault
     world: OwnerWorld
     leaf: bytes
-    tls_key: Secret
+
+    @property
+    def tls_key(self) -> Secret:
+        return self.identity.tls_key
 
 
 def station_certificate(world: OwnerWorld | None = None, identity: Identity = STATION) -> bytes:
@@ -47,6 +52,7 @@ def make_authority(directory: Path) -> Authority:
     key = load_der_private_key(identity.tls_key.reveal(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     leaf = tls_certificate(world, MA, key=key)
+    AuthorityDirectory(directory).save(identity)
     store = open_vault(f"sqlite:///{directory / 'vault.sqlite'}")
     with store.transaction() as transaction:
         transaction.keep_owner(
@@ -55,4 +61,4 @@ def make_authority(directory: Path) -> Authority:
     assert identity.vault_key is not None
     vault_key = SoftwareVaultKey(identity.vault_key)
     setting = AuthoritySetting(identity, store, vault_key, lambda: leaf, lambda: NOW, time.monotonic)
-    return Authority(Keeper(setting), store, world, leaf, identity.tls_key)
+    return Authority(Keeper(setting), identity, store, world, leaf)
