@@ -265,9 +265,11 @@ class JobRunner:
                 return
             task.offered, task.collected = dict(call.offered), {}
             task.tries.clear()
-            for word in lack.words:  # what is asked for again was of no use
-                task.secrets.pop(word, None)
-            given = frozenset(task.record.given) - frozenset(lack.words)
+            given = frozenset(task.record.given)
+            if lack.poll_s is None:  # what is asked for again was of no use; or else its time has not come
+                given -= frozenset(lack.words)
+                for word in lack.words:
+                    task.secrets.pop(word, None)
             self._book.settle(task, JobState.WAITING, given=given, waiting=lack.words, message=str(lack))
             if lack.poll_s is not None:
                 self._later(task, lack.poll_s)

@@ -6,7 +6,7 @@ import base64
 from dataclasses import replace
 from typing import Final
 
-from lms.errors import ApprovalPending, BadRequest, LmsError
+from lms.errors import ApprovalPending, AuthorityBusy, AuthorityUnreachable, BadRequest, LmsError
 from lms.model.jobs import Awaiting
 from lms.model.keys import Name, digits
 from lms.model.secret import Secret
@@ -23,6 +23,9 @@ from lms.wire.token_v1 import read_sheet
 
 POLL_S: Final = 30.0
 """How often a waiting job asks the authorities whether its request was approved, in seconds."""
+
+# What ends no job that has asked: the owner takes days, and meanwhile networks and authorities come and go.
+_PASSING: Final = (ApprovalPending, AuthorityUnreachable, AuthorityBusy)
 
 
 def restore(call: Call, setting: Setting) -> Answer:
@@ -47,8 +50,8 @@ def _by_authority(call: Call, setting: Setting) -> Answer:
     owner_auth = _owner_auth(call, setting)
     try:
         return _answer(restore_by_authority(setting, order, owner_auth, call.secret(ENDORSEMENT_AUTH)))
-    except ApprovalPending as error:
-        if call.waits:
+    except _PASSING as error:
+        if call.waits and setting.store.load_pending() is not None:
             raise Awaiting((APPROVAL,), str(error), POLL_S) from None
         return _request(call, setting, error)
 

@@ -1,0 +1,96 @@
+"""A restore through an authority as a job: it waits for its owner's approval, whatever the network does meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+
+from lms.model.jobs import JobResult, JobState
+from lms.service.acts.restore import POLL_S
+from tests.support.documents import NOW
+from tests.support.jobs import Jobs
+from tests.support.migration import Authority, Office, enrolled
+from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform, no_authority
+
+_OPTIONS = {"unverified-tpm": True}
+
+
+class Lost:
+    """A board that needs its keys; `down` is the network between it and the authority."""
+
+    def __init__(self, board, office, authority, child) -> None:
+        self.board, self.office, self.authority, self.child, self.down = board, office, authority, child, False
+        board.now = NOW
+        board.connect = lambda *where: (no_authority if self.down else authority.connect)(*where)
+
+    @property
+    def approval(self) -> bytes:
+        """The owner's answer to the request that waits."""
+        return self.office.approve(self.board.store.load_pending().document)
+
+
+@pytest.fixture
+def lost(tmp_path, machines):
+    """The disk of a machine that had archived at an authority, in a new board."""
+    directory = tmp_path / "world"
+    directory.mkdir()
+    office = Office()
+    authority = Authority(directory, office)
+    with Platform(directory / "machine") as platform:
+        enrolled(platform, office, authority)
+        child = platform.seal()
+    yield Lost(machines(disk_of=directory / "machine"), office, authority, child)
+    authority.close()
+
+
+def test_the_job_looks_for_the_approval_until_it_is_there(lost):
+    with Jobs(lost.board) as jobs:
+        job = jobs.run("restore", _OPTIONS, owner_auth=OWNER_AUTH.reveal())
+        assert (job.state, job.waiting) == (JobState.WAITING, ("approval",))
+        assert jobs.timers.delays == [POLL_S]
+        jobs.timers.ring()
+        assert jobs.settled(job.number).waiting == ("approval",)
+        jobs.supply(job.number, "approval", lost.approval)
+        assert jobs.settled(job.number).result is JobResult.DONE
+    assert lost.board.unseal(lost.child) == PRECIOUS
+
+
+def test_a_network_that_is_away_ends_no_job_that_waits_for_an_approval(lost):
+    with Jobs(lost.board) as jobs:
+        lost.down = True
+        job = jobs.run("restore", _OPTIONS, owner_auth=OWNER_AUTH.reveal())
+        assert (job.state, job.waiting) == (JobState.WAITING, ("approval",))
+        assert "reach" in job.message
+        lost.down = False
+        jobs.timers.ring()
+        job = jobs.settled(job.number)
+        assert job.waiting == ("approval",)
+        assert "reach" not in job.message
+        jobs.supply(job.number, "approval", lost.approval)
+        assert jobs.settled(job.number).result is JobResult.DONE
+    assert lost.board.unseal(lost.child) == PRECIOUS
+
+
+def test_an_approval_that_comes_while_the_network_is_away_is_kept(lost):
+    with Jobs(lost.board) as jobs:
+        job = jobs.run("restore", _OPTIONS, owner_auth=OWNER_AUTH.reveal())
+        lost.down = True
+        jobs.supply(job.number, "approval", lost.approval)
+        assert jobs.settled(job.number).waiting == ("approval",)
+        lost.down = False
+        jobs.timers.ring()
+        assert jobs.settled(job.number).result is JobResult.DONE
+    assert lost.board.unseal(lost.child) == PRECIOUS
+
+
+def test_after_a_restart_the_same_request_waits(lost):
+    with Jobs(lost.board) as jobs:
+        job = jobs.run("restore", _OPTIONS, owner_auth=OWNER_AUTH.reveal())
+        request = lost.board.store.load_pending().document
+    with Jobs(lost.board) as jobs:
+        assert jobs.runner.job(job.number).waiting == ("owner-auth",)
+        jobs.supply(job.number, "owner-auth", OWNER_AUTH.reveal())
+        assert jobs.settled(job.number).waiting == ("approval",)
+        assert lost.board.store.load_pending().document == request
+        jobs.runner.cancel(job.number)
+        assert jobs.settled(job.number).result is JobResult.CANCELED
+        assert not jobs.timers.pending
