@@ -1,0 +1,96 @@
+"""One deadline for everything that belongs to a call: names, connection, handshake, request and answer.
+
+A time-out of a socket is one of each system call alone: who drips its answer byte by byte holds the caller for
+ever. Here every step gets what is left of the whole.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+_SocketAddress = tuple[Any, ...]
+_NODELAY: Final = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+class Deadline:
+    """A point in time, by a clock of seconds that never goes back."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def remaining(self) -> float:
+        """Seconds left, more than 0. Raises TimeoutError afterwards."""
+        left = self._end - self._clock()
+        if left <= 0:
+            raise TimeoutError("no answer in time")
+        return left
+
+    def allows(self, seconds: float) -> bool:
+        """Whether anything would be left after this many seconds."""
+        return self._clock() + seconds < self._end
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at a call: how long it may take, and whether a byte of an answer came."""
+
+    deadline: Deadline
+    answered: bool = False
+
+
+class TimedSocket(ssl.SSLSocket):
+    """A TLS connection on which each step takes no longer than what is left of the present attempt."""
+
+    attempt: Attempt
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        self.settimeout(self.attempt.deadline.remaining())
+        count = super().recv_into(buffer, nbytes, flags)
+        self.attempt.answered |= count > 0
+        return count
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        self.settimeout(self.attempt.deadline.remaining())
+        return super().send(data, flags)
+
+
+def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """A TCP connection to the first of the host's addresses that answers. Raises OSError."""
+    failed = OSError("its host has no address")
+    for family, address in _resolve(host, port, deadline):
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(deadline.remaining())
+            connection.connect(address)
+            connection.setsockopt(*_NODELAY)
+        except OSError as error:
+            connection.close()
+            failed = error
+        else:
+            return connection
+    raise failed
+
+
+def _resolve(host: str, port: int, deadline: Deadline) -> list[tuple[int, _SocketAddress]]:
+    found: list[tuple[int, _SocketAddress]] = []
+
+    def ask() -> None:
+        try:
+            found.extend((a[0], a[4]) for a in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError):
+            found.clear()
+
+    # getaddrinfo takes its time and cannot be interrupted: the thread is left behind.
+    thread = threading.Thread(target=ask, name="resolver", daemon=True)
+    thread.start()
+    thread.join(deadline.remaining())
+    deadline.remaining()
+    if thread.is_alive() or not found:
+        raise OSError("its host is not known")
+    return found

@@ -1,0 +1,150 @@
+"""A peer that is known may still be slow, endless, elsewhere or somebody's web page."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from lms.errors import AuthorityBusy, AuthorityFailed, AuthorityUnreachable
+from tests.adapters.authority.conftest import GOOD_ANSWER, INFORMATION, ticking
+from tests.support.hostile import http, say
+
+HEAD, _, BODY = GOOD_ANSWER.partition(b"\r\n\r\n")
+HEAD += b"\r\n\r\n"
+
+
+def fails(desk, script, **options):
+    """The error of a call that is made once."""
+    server = desk.server(script)
+    with pytest.raises((AuthorityBusy, AuthorityFailed, AuthorityUnreachable)) as caught:
+        desk.client(server, **options).information()
+    return type(caught.value), str(caught.value), server.accepted
+
+
+def test_silence_ends_with_the_deadline(desk):
+    kind, words, connections = fails(desk, lambda line: line.wait(), deadline_s=0.2)
+    assert (kind, connections) == (AuthorityUnreachable, 1)
+    assert "no answer in time" in words
+
+
+@pytest.mark.parametrize("start", [b"", HEAD], ids=["headers", "body"])
+def test_a_dripping_answer_ends_with_the_deadline(desk, start):
+    """Each byte comes at once, and each takes a second of the client's clock: no single one is ever late."""
+
+    def drip(line):
+        line.send(start)
+        line.drip(GOOD_ANSWER[len(start) :])
+
+    kind, words, connections = fails(desk, drip, deadline_s=60.0, clock=ticking())
+    assert (kind, connections) == (AuthorityUnreachable, 1)
+    assert "no answer in time" in words
+    assert desk.client(desk.server(drip), deadline_s=10_000.0, clock=ticking()).information() == INFORMATION
+
+
+def test_a_handshake_that_never_ends_ends_with_the_deadline(desk):
+    server = desk.server(lambda line: line.wait(), None)
+    with pytest.raises(AuthorityUnreachable, match="no answer in time"):
+        desk.client(server, deadline_s=0.2).information()
+
+
+def test_a_name_that_is_never_resolved_ends_with_the_deadline(desk, monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait() and [])
+    try:
+        with pytest.raises(AuthorityUnreachable, match="no answer in time"):
+            desk.client("ma.example:8443", deadline_s=0.2).information()
+    finally:
+        over.set()
+
+
+def test_an_unknown_name_is_unreachable(desk, monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(AuthorityUnreachable, match="not known"):
+        desk.client("ma.example:8443").information()
+
+
+def test_nobody_there_is_unreachable(desk):
+    server = desk.server(say(GOOD_ANSWER))
+    server.close()
+    with pytest.raises(AuthorityUnreachable, match="refused"):
+        desk.client(server).information()
+
+
+def test_an_answer_that_breaks_off_is_not_asked_for_again(desk):
+    kind, words, connections = fails(desk, lambda line: (line.send(GOOD_ANSWER[:-9]), line.connection.unwrap()))
+    assert (kind, connections) == (AuthorityUnreachable, 1)
+    assert "broke off" in words
+
+
+ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Type: application/soap+xml\r\n\r\n"
+CHUNKED = ENDLESS[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def flood(start, chunk):
+    def script(line):
+        line.send(start)
+        while not line.over:
+            line.send(chunk)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("start", "chunk"),
+    [(ENDLESS, b" " * 16384), (CHUNKED, b"4000\r\n" + b" " * 16384 + b"\r\n")],
+    ids=["until the end", "chunked"],
+)
+def test_an_endless_body_is_cut(desk, start, chunk):
+    kind, words, _ = fails(desk, flood(start, chunk))
+    assert kind is AuthorityFailed
+    assert "more than 65536 bytes" in words
+
+
+@pytest.mark.parametrize("line", [b"X" * 70000, b"X: y\r\n" * 200], ids=["one line", "many lines"])
+def test_endless_headers_are_cut(desk, line):
+    kind, words, _ = fails(desk, flood(b"HTTP/1.1 200 OK\r\n", line))
+    assert kind is AuthorityFailed
+    assert "cannot use" in words
+
+
+def test_a_huge_answer_is_refused_unread(desk):
+    kind, words, _ = fails(desk, say(HEAD.replace(b"Content-Length: ", b"Content-Length: 9999")))
+    assert kind is AuthorityFailed
+    assert "at most 65536" in words
+
+
+ANSWERS = {
+    "a redirect": (http(b"", "307 X", "text/html", "Location: https://127.0.0.1:1/"), AuthorityFailed, "elsewhere"),
+    "a permanent redirect": (http(BODY, "301 X", "application/soap+xml", "Location: /"), AuthorityFailed, "elsewhere"),
+    "not found": (http(b"<html/>", "404 X", "text/html"), AuthorityFailed, "404"),
+    "a proxy's login": (http(b"<html/>", "200 OK", "text/html"), AuthorityFailed, "no SOAP"),
+    "soap 1.1": (http(BODY, "200 OK", "text/xml"), AuthorityFailed, "no SOAP"),
+    "attachments": (http(BODY, "200 OK", "multipart/related"), AuthorityFailed, "no SOAP"),
+    "authentication": (http(BODY, "401 X"), AuthorityFailed, "401"),
+    "no content": (http(b"", "204 X"), AuthorityFailed, "204"),
+    "compressed": (http(BODY, "200 OK", "application/soap+xml", "Content-Encoding: gzip"), AuthorityFailed, "compr"),
+    "no HTTP": (b"SSH-2.0-OpenSSH\r\n", AuthorityFailed, "BadStatusLine"),
+    "bad gateway": (http(b"<html/>", "502 X", "text/html"), AuthorityFailed, "502"),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_another_answer_is_refused(desk, case):
+    sent, kind, words = ANSWERS[case]
+    found, text, connections = fails(desk, say(sent))
+    assert (found, connections, desk.pauses) == (kind, 1, [])
+    assert words in text
+
+
+def test_environment_has_no_say(desk, monkeypatch):
+    proxy = desk.server(say(GOOD_ANSWER))
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://{proxy.address}")
+    server = desk.server(say(GOOD_ANSWER))
+    assert desk.client(server).information() == INFORMATION
+    assert (proxy.accepted, server.accepted) == (0, 1)
