@@ -145,6 +145,7 @@ def register_key(
     if state.registry.at(place) == entry:
         return entry, False
     path = _path_below(state, caller, above, user_password)
+    setting.step("loading the key")
     found, _ = setting.tpm.loaded_name(state.drsk_handle, key, None, path)
     if found != entry.name:
         raise BlobRefused(f"cannot register '{place.label}': it loads as another key")
@@ -189,6 +190,7 @@ def register_item(
     else:
         state, parent = _ensure_user_key(setting, state, place.owner, user_password)
         path, template = _path_below(state, caller, parent, user_password), _USERS_KEY
+    setting.step("encrypting the item")
     content_key = Secret(secrets.token_bytes(KEY_SIZE))
     content = Content(
         state.platform_id, parent, usage, place.owner, place.application, place.label, value.reveal()
@@ -210,6 +212,7 @@ def _ensure_user_key(
         raise BadRequest("cannot do this for a user without the user's password")
     key = state.registry.user_key(owner)
     if key is None:
+        setting.step("making the user's storage key")
         template = user_key_template(state.algorithm)
         made = setting.tpm.create(state.drsk_handle, template, auth=user_password, data=NO_SECRET)
         name = name_of(made.public)

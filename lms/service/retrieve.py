@@ -31,6 +31,7 @@ def retrieve(
     entry = entry_at(state.registry, caller, where)
     if isinstance(entry, RegisteredKey):
         return {PUBLIC: Secret(entry.key.public), PRIVATE: Secret(entry.key.private)}
+    setting.step("opening the item")
     content_key = _content_key(setting, state, entry, owner_auth, user_password)
     item = item_of(entry, setting.store.load_ciphertext(entry.digest))
     return {entry.usage.value: decrypt_item(item, content_key, state.platform_id, entry.key_id)}
