@@ -12,7 +12,7 @@ from uuid import UUID
 from cryptography import x509
 
 from lms.adapters.opener import OpenerProcess
-from lms.adapters.store import ArchiveDirectory, StateDirectory
+from lms.adapters.store import ArchiveDirectory, RecoveryDirectory, StateDirectory
 from lms.adapters.tpm import TpmDevice
 from lms.config import Configuration
 from lms.errors import BadConfiguration
@@ -64,6 +64,7 @@ def assembled(configuration: Configuration, endorsement_auth: Secret) -> Iterato
             host_name=socket.gethostname(),
             opener=OpenerProcess,
             connect=_connect,
+            recovery=None if configuration.recovery is None else RecoveryDirectory(configuration.recovery),
             algorithm=configuration.algorithm,
             srk_handle=configuration.srk_handle,
             drsk_handle=configuration.drsk_handle,

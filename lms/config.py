@@ -16,7 +16,7 @@ from typing import Any, Final
 from lms.errors import BadConfiguration
 from lms.files import read_file
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
-from lms.names import DEFAULT_AUTHORITY_DIRECTORY, DEFAULT_CONFIG, DEFAULT_STATE_DIRECTORY
+from lms.names import DEFAULT_AUTHORITY_DIRECTORY, DEFAULT_CONFIG, DEFAULT_RECOVERY_DIRECTORY, DEFAULT_STATE_DIRECTORY
 
 _MAX_BYTES: Final = 1024 * 1024
 _OWNER_HANDLES: Final = range(0x81000000, 0x81800000)
@@ -60,7 +60,14 @@ class Configuration:
     ek_roots: tuple[Path, ...] = ()
     archives: tuple[Path, ...] = ()
     bus: str = "system"
+    recovery_directory: Path | None = None
     authority: AuthorityConfiguration = field(default_factory=AuthorityConfiguration)
+
+    @property
+    def recovery(self) -> Path | None:
+        """Where sheet and newest package lie for a machine that cannot open its root; only its own service has one."""
+        own = self.state_directory == Path(DEFAULT_STATE_DIRECTORY)
+        return self.recovery_directory or (Path(DEFAULT_RECOVERY_DIRECTORY) if own else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,9 @@ SETTINGS: Final = {
     "ek_roots": Setting(_paths, "CA certificates of TPM makers: PEM files, or directories of them"),
     "archives": Setting(_paths, "Backup Archives: directories that get a copy of every package"),
     "bus": Setting(_bus, "the message bus of lmsd: system, session, or the address of a private one"),
+    "recovery_directory": Setting(
+        _path, "where recovery sheet and newest package are copied to, outside the root"
+    ),
     "authority.state_directory": Setting(_path, "where a Migration Authority keeps its keys, mode 0700"),
     "authority.listen": Setting(_endpoint, "where it listens: HOST:PORT, an IPv6 address in brackets"),
     "authority.store": Setting(_text, "where it keeps packages: an SQLAlchemy URL; default: SQLite in its directory"),

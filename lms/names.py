@@ -6,6 +6,7 @@ from typing import Final
 
 DEFAULT_CONFIG: Final = "/etc/lms/lms.toml"
 DEFAULT_STATE_DIRECTORY: Final = "/var/lib/lms"
+DEFAULT_RECOVERY_DIRECTORY: Final = "/boot/lms"
 DEFAULT_AUTHORITY_DIRECTORY: Final = "/var/lib/lms-authority"
 
 # Words of secrets, handed over by descriptor.

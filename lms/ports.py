@@ -241,6 +241,22 @@ class PackageArchive(Protocol):
         ...
 
 
+class RecoveryPlace(Protocol):
+    """What a machine whose root cannot be opened finds: the newest package and the recovery sheet."""
+
+    def publish(self, package: bytes, sheet: bytes | None) -> None:
+        """Replace both; without a sheet the one that is there stays."""
+        ...
+
+    def package(self) -> bytes | None:
+        """The newest package."""
+        ...
+
+    def sheet(self) -> bytes | None:
+        """The recovery sheet."""
+        ...
+
+
 class TokenOpener(Protocol):
     """The short process that opens an Emergency Recovery Token."""
 

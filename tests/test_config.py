@@ -21,6 +21,8 @@ GOOD = {
     "drsk_handle": ("0x81000014", 0x81000014),
     "ek_roots": ('["/a.pem", "/b"]', (Path("/a.pem"), Path("/b"))),
     "archives": ('["/mnt"]', (Path("/mnt"),)),
+    "bus": ('"unix:path=/x"', "unix:path=/x"),
+    "recovery_directory": ('"/boot/other"', Path("/boot/other")),
     "authority.state_directory": ('"/srv/ma"', Path("/srv/ma")),
     "authority.listen": ('"[2001:db8::1]:443"', Endpoint("2001:db8::1", 443)),
     "authority.store": ('"postgresql://db/ma"', "postgresql://db/ma"),
@@ -37,6 +39,8 @@ BAD = {
     "drsk_handle": "true",
     "ek_roots": '"/not/a/list"',
     "archives": "[7]",
+    "bus": '"tcp:host=x"',
+    "recovery_directory": '"boot"',
     "unknown": "1",
     "authority.state_directory": "7",
     "authority.listen": '"2001:db8::1:443"',
@@ -138,3 +142,9 @@ def test_roots_that_are_no_certificates_are_named(tmp_path):
     configuration = Configuration(state_directory=tmp_path / "state", ek_roots=(tmp_path,))
     with pytest.raises(BadConfiguration, match=r"bad\.pem"), assembled(configuration, Secret(b"")):
         raise AssertionError
+
+
+def test_only_the_services_own_state_is_copied_to_boot():
+    assert Configuration().recovery == Path("/boot/lms")
+    assert Configuration(state_directory=Path("/tmp/other")).recovery is None
+    assert Configuration(state_directory=Path("/tmp/other"), recovery_directory=Path("/x")).recovery == Path("/x")

@@ -28,7 +28,7 @@ from lms.model.packages import (
 )
 from lms.model.platform import EnrolledDestination, PlatformState, RecoverableKey
 from lms.model.secret import Secret
-from lms.ports import PackageArchive
+from lms.ports import PackageArchive, RecoveryPlace
 from lms.service import probe
 from lms.service.enroll import trust_list_of, trusted_authority
 from lms.service.line import Line, deposit, line_of
@@ -61,6 +61,8 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
     setting.store.save_package(document)
     places = [partial(_deposit, line, identity, package_id, document) for identity, line in lines.items()]
     places += [partial(_keep, place, package_id, document) for place in setting.archives]
+    if setting.recovery is not None:
+        places.append(partial(_publish, setting.recovery, document))
     kept = not places and not refusals
     for put in places:
         setting.step("keeping the package")
@@ -120,6 +122,11 @@ def _deposit(line: Line, identity: str, package_id: UUID, document: bytes, state
 
 def _keep(place: PackageArchive, package_id: UUID, document: bytes, state: PlatformState) -> PlatformState:
     place.keep(state.platform_id, state.sequence, package_id, document)
+    return state
+
+
+def _publish(recovery: RecoveryPlace, document: bytes, state: PlatformState) -> PlatformState:
+    recovery.publish(document, None if state.enrolment is None else state.enrolment.sheet)
     return state
 
 

@@ -15,7 +15,7 @@ from lms.model.owner import Owner
 from lms.model.platform import PlatformState
 from lms.model.secret import Secret
 from lms.model.trust import TrustList
-from lms.ports import EndorsementKey, PackageArchive, PlatformStore, RemoteAuthority, TokenOpener, Tpm
+from lms.ports import EndorsementKey, PackageArchive, PlatformStore, RecoveryPlace, RemoteAuthority, TokenOpener, Tpm
 from lms.wire.endorsement import check_endorsement_key
 from lms.wire.tpm.public import name_of
 
@@ -49,6 +49,7 @@ class Setting:
     ek_roots: tuple[x509.Certificate, ...] = ()
     ek_intermediates: tuple[x509.Certificate, ...] = ()
     step: Callable[[str], None] = no_step
+    recovery: RecoveryPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from lms.adapters.store import RecoveryDirectory
 from lms.errors import (
     ClockUnset,
     DestinationNotAllowed,
@@ -19,6 +20,7 @@ from lms.errors import (
 from lms.model.packages import DestinationKind
 from lms.model.platform import Health
 from lms.model.secret import Secret
+from lms.service.archive import archive
 from lms.wire.package_v1 import read_package
 from tests.support.platform import OWNER_AUTH, Platform
 
@@ -137,3 +139,15 @@ def test_a_clock_before_the_last_package_is_refused(archived):
     assert archived.state.sequence == 1
     archived.now += timedelta(days=1)
     assert archived.archive().sequence == 2
+
+
+def test_what_a_rescue_system_needs_lies_outside_the_root(provisioned, tmp_path):
+    recovery = RecoveryDirectory(tmp_path / "boot" / "lms")
+    provisioned.enroll()
+    archive(replace(provisioned.setting, recovery=recovery))
+    assert recovery.package() is None  # a machine without /boot
+    (tmp_path / "boot").mkdir()
+    archive(replace(provisioned.setting, recovery=recovery))
+    assert recovery.package() == provisioned.store.load_package()
+    assert recovery.sheet() is None  # nobody approved this machine, nobody issued a sheet
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "boot" / "lms").iterdir()} == {0o600}

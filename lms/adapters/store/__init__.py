@@ -2,7 +2,15 @@
 
 from lms.adapters.store.archive import ArchiveDirectory
 from lms.adapters.store.authority import AuthorityDirectory, authority_lives_in
+from lms.adapters.store.boot import RecoveryDirectory
 from lms.adapters.store.jobs import JobFile
 from lms.adapters.store.platform import StateDirectory
 
-__all__ = ["ArchiveDirectory", "AuthorityDirectory", "JobFile", "StateDirectory", "authority_lives_in"]
+__all__ = [
+    "ArchiveDirectory",
+    "AuthorityDirectory",
+    "JobFile",
+    "RecoveryDirectory",
+    "StateDirectory",
+    "authority_lives_in",
+]

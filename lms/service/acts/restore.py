@@ -79,7 +79,7 @@ def _by_token(call: Call, setting: Setting) -> Answer:
     call.require(TOKEN, TOKEN_PASSWORD)
     token = call.document(TOKEN)
     _, owner = read_owned_token(token)
-    package = call.document(PACKAGE) if call.given(PACKAGE) else setting.store.load_package()
+    package = call.document(PACKAGE) if call.given(PACKAGE) else _package_at_hand(setting)
     if package is None:
         raise BadRequest("cannot restore: no package is at hand, name one with --package")
     order = RestoreOrder(
@@ -100,6 +100,12 @@ def _by_token(call: Call, setting: Setting) -> Answer:
 def _owner_auth(call: Call, setting: Setting) -> Secret:
     intact = diagnose(setting, setting.store.load()) is Reason.INTACT
     return call.secret(OWNER_AUTH) if intact else owner_auth_for_new_keys(call, setting)
+
+
+def _package_at_hand(setting: Setting) -> bytes | None:
+    """The newest package here: in the state, or outside the root, where a rescue system finds it."""
+    package = setting.store.load_package()
+    return setting.recovery.package() if package is None and setting.recovery is not None else package
 
 
 def _answer(restored: Restored) -> Answer:
