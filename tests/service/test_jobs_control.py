@@ -14,6 +14,7 @@ from lms.model.secret import Secret
 from lms.names import ENDORSEMENT_AUTH, OWNER_AUTH
 from lms.service.acts import ACTS
 from lms.service.jobs import BACKOFF_S
+from lms.wire.tpm.public import Attributes, sealed_template
 from tests.adapters.tpm.bench import plain_esapi
 from tests.service.test_provision import assert_works
 from tests.support.jobs import Jobs
@@ -286,3 +287,20 @@ def test_what_a_user_entrusted_goes_back_to_that_user_only(provisioned):
         stranger = jobs.submit("retrieve", where, uid=1001, user_password=b"hers")
         assert jobs.settled(stranger).result is JobResult.FAILED
         assert b"kept" not in (provisioned.state_directory / "jobs.json").read_bytes()
+
+
+def test_what_one_act_trusted_is_nothing_to_the_next(provisioned):
+    def careless(call, setting):
+        secret = call.secret("data")
+        setting.tpm.create(setting.drsk_handle, sealed_template(Attributes.USER_WITH_AUTH), auth=secret, data=secret)
+        return {}
+
+    def careful(call, setting):
+        setting.tpm.trust_salt(setting.store.load().srk_name)
+        return careless(call, setting)
+
+    with Jobs(provisioned, {"careful": careful, "careless": careless}) as jobs:
+        assert jobs.run("careful", data=b"secret").result is JobResult.DONE
+        job = jobs.run("careless", data=b"secret")
+        assert (job.result, job.error) == (JobResult.FAILED, "BadRequest")
+        assert "verified" in job.message
