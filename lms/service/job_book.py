@@ -18,6 +18,7 @@ from lms.model.jobs import Job, JobLedger, JobRecord, JobState
 from lms.model.secret import Secret
 from lms.ports import JobJournal
 
+_MAX_OPTIONS: Final = 16 * 1024  # each change of any job writes them all down
 _KEPT: Final = 100
 _KEPT_FOR: Final = timedelta(hours=24)
 
@@ -76,9 +77,12 @@ class JobBook:
     def add(self, verb: str, options: Mapping[str, Any], secrets: Mapping[str, Secret], uid: int) -> Task:
         """A new job, written down. Raises BadRequest, FileProblem."""
         try:
-            plain: dict[str, Any] = json.loads(json.dumps(dict(options)))
+            text = json.dumps(dict(options))
         except (TypeError, ValueError):
             raise BadRequest(f"cannot {verb}: an option is neither text, number nor flag") from None
+        if len(text) > _MAX_OPTIONS:
+            raise BadRequest(f"cannot {verb}: the options are longer than {_MAX_OPTIONS} characters")
+        plain: dict[str, Any] = json.loads(text)
         job = Job(self._next_number, verb, uid)
         task = Task(JobRecord(job, plain, tuple(sorted(secrets))), dict(secrets))
         self._tasks[job.number] = task

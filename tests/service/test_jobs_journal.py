@@ -89,9 +89,11 @@ def test_a_number_never_means_two_jobs(platform):
 
 def test_an_option_that_cannot_be_written_down_is_refused(platform):
     jobs = Jobs(platform, {"act": done})
-    with pytest.raises(BadRequest):
-        jobs.submit("act", {"option": b"bytes"})
+    for refused in (b"bytes", "x" * 17_000):
+        with pytest.raises(BadRequest):
+            jobs.submit("act", {"option": refused})
     assert jobs.runner.jobs() == ()
+    assert jobs.submit("act", {"option": "x" * 15_000}) == 1
 
 
 def test_what_cannot_be_written_down_is_not_begun(platform):
