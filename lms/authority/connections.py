@@ -26,7 +26,7 @@ class Limits:
 
     connections: int = 256
     connections_per_network: int = 16
-    body_bytes: int = 384 * _MIB
+    body_bytes: int = 192 * _MIB
     handshake_s: float = 10
     header_s: float = 30
     body_s: float = 30

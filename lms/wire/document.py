@@ -21,6 +21,8 @@ MIB: Final = 1024 * 1024
 # Said to both parsers: in an encoding that they read differently, a DOCTYPE could pass the first.
 _ENCODING: Final = "utf-8"
 MAX_DEPTH: Final = 16
+# A tree takes twenty times the bytes of empty elements; the largest package has a million tags.
+_MAX_MARKUP: Final = 3_000_000
 _TOO_DEEP: Final = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
 # A schema has no say on these: an instruction splits a text in two, xsi:… names types and places of schemas.
 _BEYOND_SCHEMA: Final = etree.XPath("boolean(//processing-instruction() | //@*[namespace-uri()])")
@@ -45,22 +47,25 @@ class _RootSeen(Exception):
     pass
 
 
-def _refuse_doctype(document: bytes) -> None:
-    """Refuse any DOCTYPE before libxml2 sees the document (billion laughs, external entities)."""
+def claimed_root(document: bytes) -> str:
+    """Local name of the first element, without a look at the rest. Raises DoctypeForbidden, MalformedXml.
+
+    Refuses any DOCTYPE before libxml2 sees the document (billion laughs, external entities).
+    """
 
     def doctype(*_: object) -> None:
         raise DoctypeForbidden("cannot accept a document with a DOCTYPE")
 
-    def root(*_: object) -> None:
-        raise _RootSeen
+    def root(name: str, _: object) -> None:
+        raise _RootSeen(name.rpartition(":")[2])
 
     parser = expat.ParserCreate(_ENCODING)
     parser.StartDoctypeDeclHandler = doctype
     parser.StartElementHandler = root
     try:
         parser.Parse(document, True)
-    except _RootSeen:
-        return
+    except _RootSeen as seen:
+        return str(seen)
     except expat.ExpatError as error:
         raise MalformedXml(f"cannot read XML: {error}") from None
     raise MalformedXml("cannot read XML: there is no root element")
@@ -68,7 +73,9 @@ def _refuse_doctype(document: bytes) -> None:
 
 def parse(document: bytes) -> etree._Element:
     """The root of hostile bytes, whatever it is. Raises DoctypeForbidden, MalformedXml."""
-    _refuse_doctype(document)
+    claimed_root(document)
+    if any(document.count(mark) > _MAX_MARKUP for mark in (b"<", b'"', b"'")):
+        raise MalformedXml(f"cannot read XML: more than {_MAX_MARKUP} tags or quotes")
     parser = etree.XMLParser(
         resolve_entities=False,
         no_network=True,

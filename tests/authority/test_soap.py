@@ -331,6 +331,7 @@ def test_every_error_class_leaves_or_stays_by_rule():
         ("Download", DownloadRequest(TOKEN, Kind.PACKAGE, RECEIPT.id), "SessionExpired"),
         ("Upload", UploadRequest(TOKEN, b"<MigrationPackage/>"), "SessionExpired"),
         ("Upload", UploadRequest(None, b"<EnrolmentRequest/>"), "NotAuthorised"),
+        ("Upload", UploadRequest(None, b"not looked at"), "NotAuthorised"),
         ("Authenticate", AuthenticateRequest(None, Proof(bytes(32), bytes(32))), "NotAuthenticated"),
         ("Authenticate", AuthenticateRequest(replace(HELLO, ek=b"junk"), None), "MalformedStructure"),
         ("Authenticate", AuthenticateRequest(replace(HELLO, srk=HELLO.ek), None), "BadAttributes"),

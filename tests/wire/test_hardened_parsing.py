@@ -13,7 +13,7 @@ from lms.errors import (
     TooLarge,
     WrongDocument,
 )
-from lms.wire.document import DocumentKind, read_document, root_name
+from lms.wire.document import DocumentKind, claimed_root, read_document, root_name
 from lms.wire.exchange_v1 import CertificateBundle, read_bundle, write_bundle
 from lms.wire.package_v1 import KIND, NAMESPACE, read_package
 from lms.wire.token_v1 import read_owner_document, read_sheet
@@ -127,6 +127,24 @@ def test_deep_nesting_is_refused(depth):
     refused(b'<MigrationPackage xmlns="%s">' % NAMESPACE.encode() + b"<a>" * depth + b"</a>" * depth, MalformedXml)
     nested = b"<a>" * depth + b"</a>" * depth
     refused(nested, MalformedXml)
+
+
+@pytest.mark.parametrize("markup", [b"<a></a>", b"<a b=''></a>", b'<a b=""></a>'])
+def test_tree_far_larger_than_its_bytes_is_refused_unread(markup):
+    several = 3_000_000 // 2
+    refused(b"<a>" + markup * several + b"</a>", MalformedXml)
+    with pytest.raises(MalformedXml):
+        root_name(b"<a>" + markup * several + b"</a>")
+
+
+def test_claimed_root_is_the_first_element_whatever_follows(good):
+    assert claimed_root(good) == "MigrationPackage"
+    assert claimed_root(b"<p:a><") == "a"
+    for bad in (b"", b"text", b"<!-- -->", b"<"):
+        with pytest.raises(MalformedXml):
+            claimed_root(bad)
+    with pytest.raises(DoctypeForbidden):
+        claimed_root(b"<!DOCTYPE a>" + good)
 
 
 def test_depth_is_counted_to_the_element():

@@ -53,7 +53,7 @@ from lms.service.keeping.requests import (
 from lms.service.keeping.sessions import LIFETIME_S, Claim, Sessions
 from lms.service.keeping.setting import AuthoritySetting
 from lms.wire.certificates import for_attestation, identity_of, issued_by_owner
-from lms.wire.document import root_name
+from lms.wire.document import claimed_root
 from lms.wire.exchange_v1 import TRUST_LIST
 
 Asker = Claim | Station
@@ -222,11 +222,12 @@ class _Served:
     def upload(self, session: bytes, document: bytes) -> Receipt:
         if len(document) > self._setting.limits.max_document:
             raise TooLarge(f"cannot take a document of {len(document)} bytes")
-        root = root_name(document)
-        if root not in TAKEN:
-            raise WrongDocument(f"cannot take '{root}': an authority keeps no such document")
         with self._setting.vault.transaction() as transaction:
-            return TAKEN[root](self._call(transaction, session), document)
+            call = self._call(transaction, session)
+            root = claimed_root(document)
+            if root not in TAKEN:
+                raise WrongDocument(f"cannot take '{root}': an authority keeps no such document")
+            return TAKEN[root](call, document)
 
     def query(self, session: bytes) -> Inventory:
         with self._setting.vault.transaction() as transaction:
