@@ -13,7 +13,7 @@ from typing import Final
 Host = str | IPv4Address | IPv6Address
 
 _ADDRESS: Final = re.compile(
-    r"https://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::(?P<port>[0-9]{1,5}))?(?:/[A-Za-z0-9._~/-]*)?", re.ASCII
+    r"https://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::(?P<port>[0-9]{1,5}))?/?", re.ASCII
 )
 _LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _MAX_NAME: Final = 253
@@ -38,3 +38,11 @@ def host_of(address: str) -> Host:
     if len(host) > _MAX_NAME or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError("cannot read an address: its host is no DNS name")
     return host.lower()
+
+
+def endpoint_of(address: str) -> tuple[str, int]:
+    """Host and port to connect to; ValueError as `host_of`."""
+    host = host_of(address)
+    found = _ADDRESS.fullmatch(address)
+    assert found is not None  # `host_of` read it
+    return str(host), int(found["port"] or 443)

@@ -109,7 +109,7 @@ class HostileServer:
         self._script = script
         self._tls = None if certificate is None else _tls(certificate, key, version, clients)
         self._listener = socket.create_server(("127.0.0.1", port))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.address = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
         self.accepted = 0
         self.heard: list[bytes] = []
         self.shown: list[bytes | None] = []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import re
 import select
 import ssl
 from collections.abc import Callable, Mapping
@@ -25,9 +24,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from lms.adapters.authority.deadline import Attempt, TimedSocket, connect
 from lms.errors import AuthorityBusy, AuthorityFailed, AuthorityUnreachable, BadRequest, LmsError
+from lms.model.addresses import endpoint_of
 from lms.model.secret import Secret
 
-_ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[0-9A-Za-z._-]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 _CHUNK: Final = 1024 * 1024
 _SOAP: Final = "application/soap+xml"
 # SOAP 1.2 Part 2, 7.5; a proxy that stands before the authority says the busy ones, and says them in HTML.
@@ -116,12 +115,13 @@ class Channel:
     """The way to one address; at most one connection, kept between calls. Not for several threads at once."""
 
     def __init__(self, address: str, judge: Callable[[bytes], None], station: ClientCertificate | None = None) -> None:
-        """`address` is HOST:PORT, an IPv6 address in brackets; `judge` raises for a certificate that is not it."""
-        match = _ADDRESS.fullmatch(address)
-        if match is None or not 0 < int(match["port"]) < 1 << 16:
-            raise BadRequest(f"cannot use '{address}' as an address: expected HOST:PORT")
+        """`address` is https://HOST:PORT; `judge` raises for a certificate that is not it."""
+        try:
+            host, port = endpoint_of(address)
+        except ValueError:
+            raise BadRequest(f"cannot use '{address}' as an address: expected https://HOST:PORT") from None
         self._address = address
-        self._connection = _Pinned(match["v6"] or match["host"], int(match["port"]), _tls(station), judge)
+        self._connection = _Pinned(host, port, _tls(station), judge)
 
     @property
     def leaf(self) -> bytes:

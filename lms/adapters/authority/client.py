@@ -54,7 +54,7 @@ class AuthorityClient:
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`address` is HOST:PORT; each call ends within `deadline_s`, also where it is asked again.
+        """`address` is https://HOST:PORT; each call ends within `deadline_s`, also where it is asked again.
 
         Nothing is connected before the first call. Raises BadRequest for an address that is none.
         """

@@ -54,7 +54,7 @@ def test_a_name_that_is_never_resolved_ends_with_the_deadline(desk, monkeypatch)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait() and [])
     try:
         with pytest.raises(AuthorityUnreachable, match="no answer in time"):
-            desk.client("ma.example:8443", deadline_s=0.2).information()
+            desk.client("https://ma.example:8443", deadline_s=0.2).information()
     finally:
         over.set()
 
@@ -65,7 +65,7 @@ def test_an_unknown_name_is_unreachable(desk, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(AuthorityUnreachable, match="not known"):
-        desk.client("ma.example:8443").information()
+        desk.client("https://ma.example:8443").information()
 
 
 def test_nobody_there_is_unreachable(desk):
@@ -144,7 +144,7 @@ def test_another_answer_is_refused(desk, case):
 def test_environment_has_no_say(desk, monkeypatch):
     proxy = desk.server(say(GOOD_ANSWER))
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, f"http://{proxy.address}")
+        monkeypatch.setenv(name, proxy.address.replace("https", "http"))
     server = desk.server(say(GOOD_ANSWER))
     assert desk.client(server).information() == INFORMATION
     assert (proxy.accepted, server.accepted) == (0, 1)
