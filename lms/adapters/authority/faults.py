@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from lms.errors import (
+    AboutRequest,
     AlreadyReleased,
     ApprovalExpired,
     ApprovalInvalid,
@@ -16,11 +17,14 @@ from lms.errors import (
     AuthorityBusy,
     AuthorityFailed,
     BadAttributes,
-    BadRequest,
+    BlobRefused,
     CertificationInvalid,
+    ContentMismatch,
     Denied,
     DoctypeForbidden,
+    EkUntrusted,
     GrantMismatch,
+    InnerKeyMismatch,
     LastPackage,
     LmsError,
     MalformedStructure,
@@ -42,6 +46,7 @@ from lms.errors import (
     SessionExpired,
     SignatureInvalid,
     SignerWithdrawn,
+    TakeOver,
     TooLarge,
     TrustListConflict,
     UnsupportedVersion,
@@ -57,7 +62,7 @@ CODES: Final[dict[str, type[LmsError]]] = {
     error.__name__: error
     for error in (
         # about the asker
-        AuthorityBusy, NotAuthenticated, SessionExpired, NotAuthorised, QuotaExceeded, BadRequest,
+        AuthorityBusy, NotAuthenticated, SessionExpired, NotAuthorised, QuotaExceeded, TakeOver, EkUntrusted,
         # about what is asked for
         NotAtAuthority, ApprovalPending, Denied, AlreadyReleased, LastPackage, PackageConflict,
         # about the document that was uploaded, or the keys that were shown
@@ -65,7 +70,7 @@ CODES: Final[dict[str, type[LmsError]]] = {
         SignatureInvalid, UntrustedSigner, WrongRole, SignerWithdrawn, OwnerMismatch,
         PackageExpired, PackageStale, SequenceTooHigh, WrongDestination,
         MalformedStructure, NameMismatch, BadAttributes, PolicyMismatch, ApprovalInvalid, CertificationInvalid,
-        RequestInvalid, GrantMismatch, ApprovalExpired, TrustListConflict,
+        RequestInvalid, GrantMismatch, ApprovalExpired, TrustListConflict, InnerKeyMismatch, ContentMismatch, BlobRefused,
     )
 }  # fmt: skip
 
@@ -77,4 +82,6 @@ def error_of(fault: MigrationFault) -> LmsError:
     kind = CODES.get(fault.code)
     if kind is None:
         return AuthorityFailed(f"cannot go on: the authority says '{fault.code}', {message} {reference}")
+    if issubclass(kind, AboutRequest):
+        return kind(f"{message} {reference}", fault.request_id)
     return kind(f"{message} {reference}")
