@@ -149,6 +149,17 @@ class Tpm(Protocol):
         """TPM2_Duplicate of a persistent key with inner wrap, through one branch of its policy (PROTOCOL §2)."""
         ...
 
+    def supports_rewrap(self) -> bool:
+        """Whether the TPM has TPM2_Rewrap."""
+        ...
+
+    def rewrap(self, handle: int, auth: Secret, key_id: Name, outer: OuterWrap, new_parent: bytes) -> OuterWrap:
+        """TPM2_Rewrap from the persistent storage key at `handle`, by its authorisation, to the key `new_parent`.
+
+        `new_parent` is the TPM2B_PUBLIC of a storage key; the inner wrap stays. BlobRefused, AuthFailed.
+        """
+        ...
+
     def import_key(
         self, parent: int, public: bytes, outer: OuterWrap, symmetric: bytes, inner_key: Secret
     ) -> SealedObject:

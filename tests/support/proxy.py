@@ -1,9 +1,10 @@
-"""A line to a software TPM that counts commands and cuts a process down at one of them."""
+"""Lines to a software TPM: one counts commands and cuts a process down at one of them, one hides a command."""
 
 from __future__ import annotations
 
 import shutil
 import socket
+import struct
 import tempfile
 import threading
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 _HEADER_SIZE = 10
+_LIST_COMMANDS = bytes.fromhex("0000017a00000002")  # TPM2_GetCapability of TPM_CAP_COMMANDS
+_LIST_SIZE = 19  # of its response up to the list: header, moreData, capability, count
+_COMMAND_CODE = bytes.fromhex("80010000000a00000143")  # TPM_RC_COMMAND_CODE
 
 
 def _message(connection: socket.socket) -> bytes:
@@ -70,11 +74,34 @@ class CuttingProxy:
         if self.commands == self._cut_at and not self._after:
             self._cut()
             return
-        with socket.socket(socket.AF_UNIX) as tpm:
-            tpm.connect(str(self._server))
-            tpm.sendall(command)
-            response = _message(tpm)
+        response = self._ask(command)
         if self.commands == self._cut_at:
             self._cut()
             return
         client.sendall(response)
+
+    def _ask(self, command: bytes) -> bytes:
+        with socket.socket(socket.AF_UNIX) as tpm:
+            tpm.connect(str(self._server))
+            tpm.sendall(command)
+            return _message(tpm)
+
+
+class WithoutCommand(CuttingProxy):
+    """The same TPM as if it lacked the command with this TPM_CC: it is neither listed nor done."""
+
+    def __init__(self, server: Path, code: int) -> None:
+        super().__init__(server, lambda: None)
+        self._code = code
+
+    def _ask(self, command: bytes) -> bytes:
+        if int.from_bytes(command[6:10], "big") == self._code:
+            return _COMMAND_CODE
+        response = super()._ask(command)
+        if command[6:14] != _LIST_COMMANDS:
+            return response
+        *head, count = struct.unpack(">HII B I I", response[:_LIST_SIZE].ljust(_LIST_SIZE, b"\0"))
+        listed = struct.unpack_from(f">{count}I", response, _LIST_SIZE)
+        left = [attributes for attributes in listed if attributes & 0xFFFF != self._code]
+        head[1] = _LIST_SIZE + 4 * len(left)
+        return struct.pack(f">HII B I I {len(left)}I", *head, len(left), *left)

@@ -14,14 +14,20 @@ from lms.wire.tpm.marshal import Reader
 _CC_FLUSH_CONTEXT: Final = 0x165
 _CC_GET_CAPABILITY: Final = 0x17A
 _CAP_HANDLES: Final = 1
+_CAP_COMMANDS: Final = 2
 _CAP_TPM_PROPERTIES: Final = 6
 _PT_PERMANENT: Final = 0x200
 _COUNT: Final = 254
+
+_COMMAND_INDEX: Final = 0xFFFF  # of TPMA_CC
 
 _TRANSIENT: Final = 0x80000000
 _PERSISTENT: Final = 0x81000000
 _LOADED_SESSION: Final = 0x02000000
 _SAVED_SESSION: Final = 0x03000000
+
+REWRAP: Final = 0x152
+"""TPM_CC of TPM2_Rewrap, which a TPM may lack."""
 
 OWNER_AUTH_SET: Final = 1 << 0
 LOCKOUT_AUTH_SET: Final = 1 << 2
@@ -43,6 +49,13 @@ def permanent(channel: DeadlineTcti) -> int:
     reader = Reader(channel.execute(command(_CC_GET_CAPABILITY, _CAP_TPM_PROPERTIES, _PT_PERMANENT, 1)))
     reader.raw(1 + 4 + 4 + 4)  # moreData, capability, count, property
     return reader.u32()
+
+
+def implements(channel: DeadlineTcti, code: int) -> bool:
+    """Whether the TPM has the command with this TPM_CC."""
+    reader = Reader(channel.execute(command(_CC_GET_CAPABILITY, _CAP_COMMANDS, code, 1)))
+    reader.raw(1 + 4)  # moreData, capability
+    return code in [reader.u32() & _COMMAND_INDEX for _ in range(reader.u32())]
 
 
 def flush_all(channel: DeadlineTcti) -> None:

@@ -153,6 +153,19 @@ class TpmDevice:
         """TPM2_Import below the persistent `parent`; BlobRefused."""
         return self._worker.run(lambda tpm: migration.import_key(tpm, parent, public, outer, symmetric, inner_key))
 
+    def supports_rewrap(self) -> bool:
+        """Whether the TPM has TPM2_Rewrap."""
+
+        def ask(tpm: Context) -> bool:
+            with doing("read the TPM's commands"):
+                return capabilities.implements(tpm.channel, capabilities.REWRAP)
+
+        return self._worker.run(ask)
+
+    def rewrap(self, handle: int, auth: Secret, key_id: Name, outer: OuterWrap, new_parent: bytes) -> OuterWrap:
+        """TPM2_Rewrap from the persistent key at `handle` to the public key `new_parent`; BlobRefused, AuthFailed."""
+        return self._worker.run(lambda tpm: migration.rewrap(tpm, handle, auth, key_id, outer, new_parent))
+
     def loaded_name(
         self, parent: int, key: SealedObject, probe: SealedObject | None, path: tuple[Step, ...] = ()
     ) -> tuple[Name, Secret]:

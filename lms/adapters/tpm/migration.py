@@ -1,6 +1,6 @@
-"""TPM2_Duplicate through one branch of a key's policy, and TPM2_Import (PROTOCOL §2, §3).
+"""TPM2_Duplicate through one branch of a key's policy, TPM2_Rewrap and TPM2_Import (PROTOCOL §2, §3).
 
-The inner key crosses the bus encrypted by a salted session beside the policy session.
+The inner key crosses the bus encrypted by a salted session beside the policy session; TPM2_Rewrap never sees one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _require_migratable(public: bytes) -> None:
 
 def _require_storage(new_parent: bytes) -> None:
     if read_public(new_parent).attributes & _STORAGE != _STORAGE:
-        raise BadAttributes("cannot duplicate the key: the new parent is no storage key")
+        raise BadAttributes("cannot wrap the key for its new parent: that is no storage key")
 
 
 def _includes_key(key: Name, new_parent: Name, approvals: tuple[MsaApproval, ...]) -> bool:
@@ -115,6 +115,21 @@ def duplicate(
                 key, parent, None, read(TPMT_SYM_DEF_OBJECT, AES_128_CFB_SYMMETRIC), session1=session, session2=salted
             )
     return DuplicatedKey(Secret(bytes(inner_key)), OuterWrap(bytes(duplicated.marshal()), bytes(seed.marshal())))
+
+
+def rewrap(tpm: Context, handle: int, auth: Secret, key_id: Name, outer: OuterWrap, new_parent: bytes) -> OuterWrap:
+    """TPM2_Rewrap from a persistent key, which takes that key's authorisation and leaves the inner wrap as it is."""
+    _require_storage(new_parent)
+    duplicated, seed = read(TPM2B_PRIVATE, outer.duplicate), read(TPM2B_ENCRYPTED_SECRET, outer.seed)
+    with (
+        sessions.salted(tpm) as session,
+        tpm.persistent(handle) as old_parent,
+        tpm.authorised(old_parent, auth),
+        tpm.loaded_public(new_parent) as parent,
+        doing("pass the blob on", {**_BLOB, **sessions.OF_THE_OBJECT}),
+    ):
+        passed, new_seed = tpm.esapi.rewrap(old_parent, parent, duplicated, bytes(key_id), seed, session1=session)
+    return OuterWrap(bytes(passed.marshal()), bytes(new_seed.marshal()))
 
 
 def import_key(

@@ -10,12 +10,19 @@ from tpm2_pytss.types import (
     TPMS_SENSITIVE_CREATE,
 )
 
-from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
+from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, VAULT_HANDLE, Algorithm
 from lms.model.secret import Secret
 from lms.ports import Step
 from lms.wire.tpm.credential import make_credential
 from lms.wire.tpm.policy import OWNER_AUTHORISED
-from lms.wire.tpm.public import Attributes, name_of, sealed_template, signing_template, user_key_template
+from lms.wire.tpm.public import (
+    Attributes,
+    name_of,
+    sealed_template,
+    signing_template,
+    user_key_template,
+    vault_template,
+)
 from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
 from tests.adapters.tpm.bench import NOTHING, OWNER, PROBE, plain_esapi
 
@@ -56,6 +63,10 @@ def test_no_secret_crosses_the_bus(new_platform):
     tpm.certify(SRK_HANDLE, signing, AUTH)
     made = platform.duplicate(platform.srk, platform.msa.branch, platform.msa.approve_parent(platform.srk))
     tpm.import_key(SRK_HANDLE, platform.drsk, made.outer, AES_128_CFB_SYMMETRIC, made.inner_key)
+    vault = tpm.create(SRK_HANDLE, vault_template(), auth=AUTH, data=NOTHING)
+    tpm.persist(SRK_HANDLE, vault, VAULT_HANDLE, OWNER)
+    kept = platform.duplicate(vault.public, platform.msa.branch, platform.msa.approve_parent(vault.public))
+    assert tpm.rewrap(VAULT_HANDLE, AUTH, name_of(platform.drsk), kept.outer, platform.srk)
     ek = tpm.endorsement_keys()[0].public
     credential = make_credential(ek, CREDENTIAL.reveal(), name_of(platform.srk))
     assert tpm.activate(name_of(ek), SRK_HANDLE, credential, NOTHING) == CREDENTIAL
@@ -64,7 +75,7 @@ def test_no_secret_crosses_the_bus(new_platform):
     tpm.set_owner_auth(OWNER, Secret(b"the next owner authorisation"))
     tpm.evict(DRSK_HANDLE, Secret(b"the next owner authorisation"))
 
-    secrets = (OWNER, Secret(b"the next"), SEALED, AUTH, made.inner_key, CREDENTIAL, number)
+    secrets = (OWNER, Secret(b"the next"), SEALED, AUTH, made.inner_key, kept.inner_key, CREDENTIAL, number)
     assert sniffer.seen
     assert [sniffer.saw(secret) for secret in secrets] == [False] * len(secrets)
     assert platform.srk[2:] in sniffer.seen
