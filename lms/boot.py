@@ -36,7 +36,7 @@ from lms.names import (
     TOKEN_PASSWORD,
     USER_PASSWORD,
 )
-from lms.process import read_descriptor, report
+from lms.process import harden, read_descriptor, report
 from lms.service.acts import ACTS, Call
 
 _COLLECTED: Final = (PASSWORD, DATA, PUBLIC, PRIVATE)
@@ -55,7 +55,7 @@ def _hand_out(word: str, secret: Secret, descriptor: int | None) -> None:
 
 def main() -> int:
     """Do one act."""
-    os.umask(0o077)
+    harden()
     parser = argparse.ArgumentParser(prog="lms.boot")
     parser.add_argument("act", choices=tuple(ACTS))
     parser.add_argument("--config", type=Path)

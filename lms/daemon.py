@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import logging
 import os
-import resource
 import signal
 import sys
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -27,6 +26,7 @@ from lms.errors import LmsError
 from lms.link.service import BusService
 from lms.model.secret import Secret
 from lms.names import BUS_NAME, ROOT_PATH
+from lms.process import harden
 from lms.service.jobs import JobRunner
 from lms.service.setting import Setting
 from lms.terminal import say
@@ -78,8 +78,7 @@ async def _serve(configuration: Configuration, setting: Setting, questions: Exec
 
 def main() -> int:
     """Run `lmsd`."""
-    os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # secrets pass through this process
+    harden()
     parser = argparse.ArgumentParser(prog="lmsd", description="The Local Migration Service on a bus.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration instead of /etc/lms/lms.toml")
     arguments = parser.parse_args()

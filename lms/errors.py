@@ -481,6 +481,12 @@ class CiphertextLost(LmsError):
     hint = "unregister this item, or register it again; an older package may still hold it"
 
 
+class ProgramNotStarted(LmsError):
+    blame = Blame.STATE
+    retry = True
+    hint = "memory, processes or descriptors ran out, or the installation is damaged: free some, or install it again"
+
+
 class Busy(LmsError):
     blame = Blame.STATE
     retry = True

@@ -12,9 +12,7 @@ neither dumps core nor can be traced.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
-import resource
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -24,7 +22,7 @@ from lms.errors import LmsError
 from lms.model.owner import EmergencyRecoveryToken, Owner, OwnerDocument
 from lms.model.release import EnrolmentOrder, ReleaseRequest, RestorationOrder
 from lms.model.secret import Secret
-from lms.process import read_descriptor, report
+from lms.process import harden, read_descriptor, report
 from lms.service.approving import approve_restore
 from lms.service.granting import grant
 from lms.service.selection import release
@@ -36,8 +34,6 @@ from lms.wire.signature import sign
 from lms.wire.token_v1 import write_owner_document, write_token
 from lms.wire.tpm.public import approval_public, name_of, recovery_public
 from lms.wire.tpm.signature import sign_digest
-
-_PR_SET_DUMPABLE: Final = 4
 
 # What an open token does: act → the record that it takes, and who does it.
 _ACTS: Final[Mapping[str, tuple[type, Callable[[Any, Owner, OwnerKeys], Any]]]] = {
@@ -71,12 +67,6 @@ def open_token(document: bytes, password: Secret) -> tuple[Owner, OwnerKeys]:
     return owner, owner_keys(open_seed(token, password))
 
 
-def _harden() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Not dumpable: no core, no ptrace by the same user, /proc/self/mem is root's.
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lms.opener", description=__doc__)
     parser.add_argument("act", choices=("create", *_ACTS))
@@ -87,7 +77,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Do one act."""
-    _harden()
+    harden()
     arguments = _arguments()
     try:
         password = Secret(read_descriptor(arguments.token_password))

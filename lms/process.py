@@ -1,20 +1,36 @@
-"""Starting our own programs: secrets and documents go in by descriptor, the answer comes back by one.
+"""Our own programs: hardening this one, starting another one.
 
-An error is one line `ClassName: text` on stderr; it is raised here with the class that it had there.
+Secrets and documents go in by descriptor, the answer comes back by one. An error is one line `ClassName: text`
+on stderr; it is raised here with the class that it had there.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import subprocess
 import sys
 from contextlib import ExitStack
 from typing import Final
 
 from lms import errors
-from lms.errors import LmsError
+from lms.errors import LmsError, ProgramNotStarted
 
 _MAX_ANSWER: Final = 128 * 1024 * 1024
+_PR_SET_DUMPABLE: Final = 4
+
+
+def harden() -> None:
+    """The first act of every program that secrets pass through; a program that it starts has to do it again.
+
+    Files that it makes are its user's alone. It leaves no core file, and is not dumpable: no other program of the
+    same user traces it or reads its memory, and its files in /proc are root's.
+    """
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot harden this process")
 
 
 def descriptor_with(content: bytes) -> int:
@@ -37,7 +53,10 @@ def read_descriptor(descriptor: int) -> bytes:
 
 
 def run_program(module: str, arguments: list[str], inputs: dict[str, bytes]) -> bytes:
-    """The answer of `python3 -m MODULE ARGUMENTS --WORD=FD… --answer=FD`. Raises the error it reports."""
+    """The answer of `python3 -m MODULE ARGUMENTS --WORD=FD… --answer=FD`.
+
+    Raises the error that it reports, and ProgramNotStarted.
+    """
     return run_collecting(module, arguments, inputs, ())["answer"]
 
 
@@ -54,17 +73,19 @@ def run_collecting(
             closing.callback(os.close, descriptor)
             passed.append(descriptor)
             words.append(f"--{word}={descriptor}")
-        done = subprocess.run(
-            [sys.executable, "-I", "-m", module, *arguments, *words],
-            pass_fds=passed,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
+        done = _run([sys.executable, "-I", "-m", module, *arguments, *words], passed)
         if done.returncode != 0:
             raise _reported(module, done.stderr)
         answers = (_written(descriptor) for descriptor in passed[-len(outputs) :])
         return dict(zip(("answer", *collected), answers, strict=True))
+
+
+def _run(command: list[str], passed: list[int]) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(command, pass_fds=passed, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ProgramNotStarted(f"cannot start '{command[3]}': {reason}") from None
 
 
 def _written(descriptor: int) -> bytes:

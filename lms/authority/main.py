@@ -8,6 +8,7 @@ from typing import Any
 
 from lms.authority import keeper, serving, station
 from lms.errors import LmsError
+from lms.process import harden
 from lms.terminal import complain, say, show
 
 
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Run `lms-authority`."""
+    harden()
     arguments = _parser().parse_args()
     try:
         show(arguments.run(arguments), arguments.json)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import resource
 import signal
 import ssl
 import sys
@@ -127,8 +125,6 @@ def _told(words: str) -> None:
 
 def serve(arguments: argparse.Namespace) -> Answer:
     """Serve until SIGTERM or SIGINT. Raises NotInitialised, NobodyServed, BadConfiguration where it cannot begin."""
-    os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its keys are in this process
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):

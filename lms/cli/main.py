@@ -16,6 +16,7 @@ from lms.cli.running import OWNER_AUTH_PROMPT, Order
 from lms.errors import BadRequest, LmsError
 from lms.files import create_file, read_file
 from lms.names import APPROVAL, ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH, PACKAGE, SHEET, TOKEN, TOKEN_PASSWORD
+from lms.process import harden
 from lms.terminal import complain, read_secret, say, show
 from lms.wire.document import MIB
 
@@ -123,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Run `lmsctl`."""
+    harden()
     arguments = _parser().parse_args()
     try:
         show(arguments.run(arguments), arguments.json)
