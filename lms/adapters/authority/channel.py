@@ -137,6 +137,7 @@ class Channel:
 
         Raises AuthorityUntrusted before anything was sent, AuthorityUnreachable, AuthorityBusy, AuthorityFailed.
         """
+        attempt.expected = len(message) + limit
         try:
             self._connection.begin(attempt)
             self._connection.request("POST", "/", message, dict(headers))

@@ -1,7 +1,7 @@
 """One deadline for everything that belongs to a call: names, connection, handshake, request and answer.
 
 A time-out of a socket is one of each system call alone: who drips its answer byte by byte holds the caller for
-ever. Here every step gets what is left of the whole.
+ever. Here every step gets what is left of the whole; each byte that was moved adds what it takes on a slow line.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any, Final
 
 _SocketAddress = tuple[Any, ...]
 _NODELAY: Final = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+_CHUNK: Final = 64 * 1024
+# Bytes a second: a large package on a slow line takes its time, a peer that is slower than this does not.
+_SLOWEST: Final = 64 * 1024
 
 
 class Deadline:
@@ -31,6 +34,10 @@ class Deadline:
             raise TimeoutError("no answer in time")
         return left
 
+    def extend(self, seconds: float) -> None:
+        """Put the end off."""
+        self._end += seconds
+
     def allows(self, seconds: float) -> bool:
         """Whether anything would be left after this many seconds."""
         return self._clock() + seconds < self._end
@@ -38,10 +45,20 @@ class Deadline:
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at a call: how long it may take, and whether a byte of an answer came."""
+    """One try at a call: how long it may take, and whether a byte of an answer came.
+
+    `expected` bytes may put the deadline off, so that a flood gains no time by its speed.
+    """
 
     deadline: Deadline
+    expected: int = 0
     answered: bool = False
+
+    def moved(self, count: int) -> None:
+        """Bytes went over the line, in whichever direction."""
+        counted = min(count, self.expected)
+        self.expected -= counted
+        self.deadline.extend(counted / _SLOWEST)
 
 
 class TimedSocket(ssl.SSLSocket):
@@ -53,11 +70,14 @@ class TimedSocket(ssl.SSLSocket):
         self.settimeout(self.attempt.deadline.remaining())
         count = super().recv_into(buffer, nbytes, flags)
         self.attempt.answered |= count > 0
+        self.attempt.moved(count)
         return count
 
     def send(self, data: Any, flags: int = 0) -> int:
         self.settimeout(self.attempt.deadline.remaining())
-        return super().send(data, flags)
+        count = super().send(memoryview(data)[:_CHUNK], flags)
+        self.attempt.moved(count)
+        return count
 
 
 def connect(host: str, port: int, deadline: Deadline) -> socket.socket:

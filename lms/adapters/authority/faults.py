@@ -70,7 +70,8 @@ CODES: Final[dict[str, type[LmsError]]] = {
         SignatureInvalid, UntrustedSigner, WrongRole, SignerWithdrawn, OwnerMismatch,
         PackageExpired, PackageStale, SequenceTooHigh, WrongDestination,
         MalformedStructure, NameMismatch, BadAttributes, PolicyMismatch, ApprovalInvalid, CertificationInvalid,
-        RequestInvalid, GrantMismatch, ApprovalExpired, TrustListConflict, InnerKeyMismatch, ContentMismatch, BlobRefused,
+        RequestInvalid, GrantMismatch, ApprovalExpired, TrustListConflict, InnerKeyMismatch,
+        ContentMismatch, BlobRefused,
     )
 }  # fmt: skip
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
+from hashlib import sha256
 
 import pytest
 
 from lms.errors import AuthorityBusy, AuthorityFailed, AuthorityUnreachable
+from lms.model.authorities import Receipt
+from lms.wire.service_v1 import ReceiptAnswer
 from tests.adapters.authority.conftest import GOOD_ANSWER, INFORMATION, ticking
-from tests.support.hostile import http, say
+from tests.support.documents import NOW
+from tests.support.hostile import answer, http, say
 
 HEAD, _, BODY = GOOD_ANSWER.partition(b"\r\n\r\n")
 HEAD += b"\r\n\r\n"
@@ -41,6 +45,21 @@ def test_a_dripping_answer_ends_with_the_deadline(desk, start):
     assert (kind, connections) == (AuthorityUnreachable, 1)
     assert "no answer in time" in words
     assert desk.client(desk.server(drip), deadline_s=10_000.0, clock=ticking()).information() == INFORMATION
+
+
+def test_endless_promises_end_with_the_deadline(desk):
+    """Neither headers nor body are ever too long, and every byte is fast."""
+    promise = b"HTTP/1.1 100 Continue\r\nX: " + b"x" * 16000 + b"\r\n\r\n"
+    kind, words, _ = fails(desk, flood(b"", promise), deadline_s=60.0, clock=ticking())
+    assert kind is AuthorityUnreachable
+    assert "no answer in time" in words
+
+
+def test_a_large_document_on_a_slow_line_takes_its_time(desk):
+    """Each step takes a second; what the bytes take at 64 KiB a second comes on top."""
+    document = bytes(8 * 1024 * 1024)
+    server = desk.server(say(answer("Upload", ReceiptAnswer(Receipt("x", sha256(document).digest(), NOW, True)))))
+    assert desk.client(server, deadline_s=20.0, clock=ticking()).upload(b"", document).changed
 
 
 def test_a_handshake_that_never_ends_ends_with_the_deadline(desk):
