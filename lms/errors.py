@@ -411,6 +411,11 @@ class NobodyServed(LmsError):
     hint = "have an owner approve the request of `lms-authority init`, then take the grant with `lms-authority enroll`"
 
 
+class VaultLost(LmsError):
+    blame = Blame.STATE
+    hint = "its TPM was cleared or replaced: this authority's packages open no more; make a new one for the platforms"
+
+
 class SharedWithAuthority(LmsError):
     blame = Blame.STATE
     hint = "keep the token on a station of its own, or say `--combined`: then every grant tells it"

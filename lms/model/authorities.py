@@ -13,15 +13,30 @@ from uuid import UUID
 
 from lms.model.keys import Name
 from lms.model.secret import Secret
-from lms.model.tpm import Credential
+from lms.model.tpm import Attestation, Credential
 from lms.model.trust import Mode, Pair
 
 
 @dataclass(frozen=True, slots=True)
-class AuthorityIdentity:
-    """Who an MA is, as `init` fixed it: `tls_key` is PKCS#8 DER.
+class AuthorityChip:
+    """The TPM of an MA: EK and AK (TPM2B_PUBLIC), EK certificates (DER), and the vault parent's TPM2_Certify by the AK.
 
-    A software MA's vault is `vault_key` (PKCS#8 DER); a vault parent in a TPM is authorised by `vault_auth`.
+    `vault_private` is the vault parent's TPM2B_PRIVATE below the SRK, `vault_auth` what using it takes.
+    """
+
+    ek: bytes
+    ek_certificates: tuple[bytes, ...]
+    ak: bytes
+    vault_certify: Attestation
+    vault_private: bytes
+    vault_auth: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityIdentity:
+    """Who an MA is, as `init` fixed it: `tls_key` is PKCS#8 DER, `vault` a TPM2B_PUBLIC.
+
+    The vault of a software MA is opened by `vault_key` (PKCS#8 DER), any other lives in `chip`.
     """
 
     ma_id: UUID
@@ -30,7 +45,7 @@ class AuthorityIdentity:
     tls_key: Secret
     vault: bytes
     vault_key: Secret | None
-    vault_auth: Secret | None
+    chip: AuthorityChip | None
     request_nonce: bytes
 
     @property

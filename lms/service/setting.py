@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 from cryptography import x509
@@ -52,6 +53,25 @@ class Setting:
     recovery: RecoveryPlace | None = None
 
 
+class TpmSetting(Protocol):
+    """The part of a setting that making a TPM ours takes; a Migration Authority's has it, too."""
+
+    @property
+    def tpm(self) -> Tpm: ...
+
+    @property
+    def now(self) -> Callable[[], datetime]: ...
+
+    @property
+    def ek_roots(self) -> tuple[x509.Certificate, ...]: ...
+
+    @property
+    def ek_intermediates(self) -> tuple[x509.Certificate, ...]: ...
+
+    @property
+    def step(self) -> Callable[[str], None]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedTpm:
     """A TPM whose SRK lives at its handle: publics of EK, SRK and AK."""
@@ -84,7 +104,7 @@ def check_clock(setting: Setting, state: PlatformState) -> None:
         raise ClockUnset(f"cannot trust the clock: it says {now:%Y-%m-%d}, but {state.time_floor:%Y-%m-%d} was seen")
 
 
-def genuine_ek(setting: Setting, unverified_tpm: bool) -> EndorsementKey:
+def genuine_ek(setting: TpmSetting, unverified_tpm: bool) -> EndorsementKey:
     """The EK to which credentials go, verified unless the caller takes the TPM as it is. Raises EkUntrusted."""
     ek = setting.tpm.endorsement_keys()[0]
     if unverified_tpm:
@@ -96,7 +116,7 @@ def genuine_ek(setting: Setting, unverified_tpm: bool) -> EndorsementKey:
 
 
 def prepare_tpm(
-    setting: Setting, algorithm: Algorithm, srk_handle: int, owner_auth: Secret, *, unverified_tpm: bool
+    setting: TpmSetting, algorithm: Algorithm, srk_handle: int, owner_auth: Secret, *, unverified_tpm: bool
 ) -> PreparedTpm:
     """Ensure owner authorisation and SRK; sessions are salted with the EK before, with the SRK afterwards.
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from lms.errors import AuthorityUntrusted, BadRequest, GrantMismatch, SignerWithdrawn, UntrustedSigner
 from lms.model.addresses import host_of
-from lms.model.authorities import AuthorityIdentity, KeptOwner
+from lms.model.authorities import AuthorityChip, AuthorityIdentity, KeptOwner
 from lms.model.exchange import AuthorityEnrolment, EnrolmentGrant, EnrolmentRequest, RequestBase
 from lms.model.owner import Owner
 from lms.model.secret import Secret
@@ -49,24 +49,40 @@ _GRANTERS = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
 def make_software_identity(ma_id: UUID, addresses: tuple[str, ...]) -> AuthorityIdentity:
     """A new MA without a TPM: keys for vault and TLS. Raises BadRequest for what is no address."""
     vault = ec.generate_private_key(ec.SECP256R1())
+    return make_identity(ma_id, addresses, recovery_public(vault.public_key()), vault_key=_stored(vault))
+
+
+def make_identity(
+    ma_id: UUID,
+    addresses: tuple[str, ...],
+    vault: bytes,
+    *,
+    vault_key: Secret | None = None,
+    chip: AuthorityChip | None = None,
+) -> AuthorityIdentity:
+    """A new MA around its vault (TPM2B_PUBLIC), which is in `vault_key` or in `chip`; its TLS key is in software.
+
+    Raises BadRequest.
+    """
     return AuthorityIdentity(
         ma_id=ma_id,
-        mode=Mode.SOFTWARE,
-        addresses=_checked(addresses),
+        mode=Mode.SOFTWARE if chip is None else Mode.TPM,
+        addresses=checked_addresses(addresses),
         tls_key=_stored(ec.generate_private_key(ec.SECP256R1())),
-        vault=recovery_public(vault.public_key()),
-        vault_key=_stored(vault),
-        vault_auth=None,
+        vault=vault,
+        vault_key=vault_key,
+        chip=chip,
         request_nonce=secrets.token_bytes(NONCE_SIZE),
     )
 
 
 def moved(identity: AuthorityIdentity, addresses: tuple[str, ...]) -> AuthorityIdentity:
     """The same MA at other addresses: its owners have to grant a new request. Raises BadRequest."""
-    return replace(identity, addresses=_checked(addresses), request_nonce=secrets.token_bytes(NONCE_SIZE))
+    return replace(identity, addresses=checked_addresses(addresses), request_nonce=secrets.token_bytes(NONCE_SIZE))
 
 
-def _checked(addresses: tuple[str, ...]) -> tuple[str, ...]:
+def checked_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """Addresses that a certificate may name, at least one. Raises BadRequest."""
     if not addresses:
         raise BadRequest("cannot make an authority without an address: give --address https://HOST:PORT")
     for address in addresses:
@@ -88,20 +104,27 @@ def _private(key: Secret) -> ec.EllipticCurvePrivateKey:
 
 
 def authority_request_id(identity: AuthorityIdentity) -> bytes:
-    """RequestID of a software MA's enrolment: its vault stands for EK and AK (PROTOCOL §6)."""
-    vault, key = name_of(identity.vault), _private(identity.tls_key).public_key()
-    return enrolment_id(identity.ma_id, identity.request_nonce, vault, vault, vault, key)
+    """RequestID of an MA's enrolment; without a TPM its vault stands for EK and AK (PROTOCOL §6)."""
+    vault, chip = name_of(identity.vault), identity.chip
+    ek, ak = (vault, vault) if chip is None else (name_of(chip.ek), name_of(chip.ak))
+    key = _private(identity.tls_key).public_key()
+    return enrolment_id(identity.ma_id, identity.request_nonce, ek, vault, ak, key)
 
 
 def request_authority_enrolment(identity: AuthorityIdentity, now: datetime) -> bytes:
-    """The EnrolmentRequest of a software MA, signed by its TLS key.
+    """The EnrolmentRequest of an MA, signed by its TLS key; with what proves its vault where that is in a TPM.
 
     Its trust list number is 0: it is for every owner, and each has a trust list of its own.
     """
-    key = _private(identity.tls_key)
-    base = RequestBase(authority_request_id(identity), identity.request_nonce, None, (), 0)
+    key, chip = _private(identity.tls_key), identity.chip
+    ek, certificates, ak, certify = (
+        (None, (), None, None) if chip is None else (chip.ek, chip.ek_certificates, chip.ak, chip.vault_certify)
+    )
+    base = RequestBase(authority_request_id(identity), identity.request_nonce, ek, certificates, 0)
     tls_public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    part = AuthorityEnrolment(identity.ma_id, None, identity.vault, None, tls_public, identity.addresses, identity.mode)
+    part = AuthorityEnrolment(
+        identity.ma_id, ak, identity.vault, certify, tls_public, identity.addresses, identity.mode
+    )
     signer = OwnerSigner(key, self_issue(_role(identity), key, now))
     return sign(ENROLMENT_REQUEST.write(EnrolmentRequest(base, None, part)), signer)
 
