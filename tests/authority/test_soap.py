@@ -15,7 +15,7 @@ from zeep.exceptions import Fault as ZeepFault
 from lms import errors
 from lms.authority.soap import CALLS, answer, busy
 from lms.errors import ApprovalPending, AuthorityBusy, BlobRefused, Denied, LmsError, NotAtAuthority, VaultFailed
-from lms.model.authorities import Hello, Kind, Peer
+from lms.model.authorities import Kind, Peer
 from lms.wire.document import MAX_DEPTH
 from lms.wire.envelope import MAX_REQUEST, write_envelope
 from lms.wire.service_v1 import (
@@ -23,52 +23,32 @@ from lms.wire.service_v1 import (
     NAMESPACE,
     OPERATIONS,
     WSDL,
-    AuthenticateAnswer,
     AuthenticateRequest,
     DeleteRequest,
-    DownloadAnswer,
     DownloadRequest,
     InformationRequest,
     KeyAnswer,
     KeyRequest,
     Proof,
     QueryRequest,
-    ReceiptAnswer,
     UploadRequest,
     check_message,
     read_fault,
 )
-from tests.support.documents import make_platform
-from tests.support.endpoint import CHALLENGE, INFORMATION, INVENTORY, RECEIPT, SESSION, WHEN, Endpoint
+from tests.support.endpoint import (
+    CHALLENGE,
+    CONVERSATIONS,
+    HELLO,
+    RECEIPT,
+    SESSION,
+    TOKEN,
+    WHEN,
+    Endpoint,
+)
 
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
 WSDL_PATH = str(files("lms.wire") / "schemas" / WSDL)
 STRANGER = Peer("192.0.2.7", None)
-HELLO = Hello(make_platform().id, make_platform().ek.public, make_platform().srk.public, (b"certificate",), bytes(32))
-TOKEN = b"t" * 32
-# Operation, request, what arrives at the port, answer.
-CONVERSATIONS = [
-    ("Authenticate", AuthenticateRequest(HELLO, None), ("challenge", HELLO), AuthenticateAnswer(CHALLENGE, None)),
-    (
-        "Authenticate",
-        AuthenticateRequest(None, Proof(b"n" * 32, b"p" * 32)),
-        ("session", b"n" * 32, b"p" * 32),
-        AuthenticateAnswer(None, SESSION),
-    ),
-    ("Upload", UploadRequest(TOKEN, b"<a/>"), ("upload", TOKEN, b"<a/>"), ReceiptAnswer(RECEIPT)),
-    ("Upload", UploadRequest(None, b"<a/>"), ("upload", b"", b"<a/>"), ReceiptAnswer(RECEIPT)),
-    (
-        "Download",
-        DownloadRequest(TOKEN, Kind.TRUST_LIST, ""),
-        ("download", TOKEN, Kind.TRUST_LIST, ""),
-        DownloadAnswer(b"document"),
-    ),
-    ("Query", QueryRequest(TOKEN), ("query", TOKEN), INVENTORY),
-    ("Query", QueryRequest(None), ("query", b""), INVENTORY),
-    ("Delete", DeleteRequest(TOKEN, RECEIPT.id), ("delete", TOKEN, RECEIPT.id), ReceiptAnswer(RECEIPT)),
-    ("GetMAServiceInformation", InformationRequest(), ("information",), INFORMATION),
-    ("GetMAKey", KeyRequest(), ("vault_public",), KeyAnswer(b"vault")),
-]
 
 
 def envelope(operation="GetMAKey", request=None):

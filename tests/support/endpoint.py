@@ -1,4 +1,7 @@
-"""The other side of the port `lms.ports.MigrationAuthority`: notes what arrives, says what it was told to say."""
+"""The other side of the port `lms.ports.MigrationAuthority`: notes what arrives, says what it was told to say.
+
+`CONVERSATIONS` has every message of the service once.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from datetime import UTC, datetime
 
 from lms.model.authorities import (
     Challenge,
+    Hello,
     Inventory,
     Kind,
     ListedPackage,
@@ -18,7 +22,22 @@ from lms.model.authorities import (
 )
 from lms.model.tpm import Credential
 from lms.model.trust import Mode
-from tests.support.documents import uuid
+from lms.wire.service_v1 import (
+    AuthenticateAnswer,
+    AuthenticateRequest,
+    DeleteRequest,
+    DownloadAnswer,
+    DownloadRequest,
+    InformationRequest,
+    KeyAnswer,
+    KeyRequest,
+    MigrationFault,
+    Proof,
+    QueryRequest,
+    ReceiptAnswer,
+    UploadRequest,
+)
+from tests.support.documents import make_platform, uuid
 
 WHEN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 RECEIPT = Receipt(str(uuid("package")), b"d" * 32, WHEN, changed=True)
@@ -33,6 +52,33 @@ INVENTORY = Inventory(
     (ListedRequest(b"r" * 32, RequestKind.RESTORE, uuid("platform"), WHEN, RequestState.PENDING),),
     3,
 )
+
+HELLO = Hello(make_platform().id, make_platform().ek.public, make_platform().srk.public, (b"certificate",), bytes(32))
+TOKEN = b"t" * 32
+# Operation, request, what arrives at the port, answer.
+CONVERSATIONS = [
+    ("Authenticate", AuthenticateRequest(HELLO, None), ("challenge", HELLO), AuthenticateAnswer(CHALLENGE, None)),
+    (
+        "Authenticate",
+        AuthenticateRequest(None, Proof(b"n" * 32, b"p" * 32)),
+        ("session", b"n" * 32, b"p" * 32),
+        AuthenticateAnswer(None, SESSION),
+    ),
+    ("Upload", UploadRequest(TOKEN, b"<a/>"), ("upload", TOKEN, b"<a/>"), ReceiptAnswer(RECEIPT)),
+    ("Upload", UploadRequest(None, b"<a/>"), ("upload", b"", b"<a/>"), ReceiptAnswer(RECEIPT)),
+    (
+        "Download",
+        DownloadRequest(TOKEN, Kind.TRUST_LIST, ""),
+        ("download", TOKEN, Kind.TRUST_LIST, ""),
+        DownloadAnswer(b"document"),
+    ),
+    ("Query", QueryRequest(TOKEN), ("query", TOKEN), INVENTORY),
+    ("Query", QueryRequest(None), ("query", b""), INVENTORY),
+    ("Delete", DeleteRequest(TOKEN, RECEIPT.id), ("delete", TOKEN, RECEIPT.id), ReceiptAnswer(RECEIPT)),
+    ("GetMAServiceInformation", InformationRequest(), ("information",), INFORMATION),
+    ("GetMAKey", KeyRequest(), ("vault_public",), KeyAnswer(b"vault")),
+]
+FAULT = MigrationFault("ApprovalPending", "cannot release yet", uuid("correlation"), 60, b"r" * 32)
 
 
 class Endpoint:
