@@ -212,7 +212,7 @@ class _Served:
         return self._setting.identity.vault
 
     def challenge(self, hello: Hello) -> Challenge:
-        return self._sessions.challenge(hello)
+        return self._sessions.challenge(hello, self._peer.address)
 
     def session(self, server_nonce: bytes, proof: bytes) -> Session:
         token, claim = self._sessions.session(server_nonce, proof)

@@ -10,15 +10,15 @@ import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Lock
 from typing import Final
 from uuid import UUID
 
-from lms.errors import AuthorityBusy, BadAttributes, NotAuthenticated, SessionExpired
+from lms.errors import BadAttributes, NotAuthenticated, SessionExpired
 from lms.model.authorities import Challenge, Hello
 from lms.model.keys import Name
 from lms.model.secret import Secret
 from lms.model.trust import Pair
+from lms.service.keeping.shares import Shares
 from lms.service.selection import judge_ek
 from lms.wire.authenticate import NONCE_SIZE, SECRET_SIZE, proof
 from lms.wire.tpm.credential import make_credential
@@ -43,7 +43,7 @@ class _Open:
     claim: Claim
     secret: Secret
     client_nonce: bytes
-    until: float
+    address: str
 
 
 class Sessions:
@@ -53,12 +53,11 @@ class Sessions:
         self._ma_id = ma_id
         self._leaf = leaf
         self._monotonic = monotonic
-        self._lock = Lock()
-        self._challenges: dict[bytes, _Open] = {}
-        self._sessions: dict[bytes, tuple[Claim, float]] = {}
+        self._challenges: Shares[_Open] = Shares(_MOST, _CHALLENGE_S)
+        self._sessions: Shares[Claim] = Shares(_MOST, LIFETIME_S)
 
-    def challenge(self, hello: Hello) -> Challenge:
-        """A credential that only this EK opens, beside this SRK. Raises BadAttributes, AuthorityBusy."""
+    def challenge(self, hello: Hello, address: str) -> Challenge:
+        """A credential that only this EK opens, beside this SRK. Raises NotAuthenticated, BadAttributes."""
         if len(hello.client_nonce) != NONCE_SIZE:
             raise NotAuthenticated("cannot challenge: the nonce has not 32 bytes")
         judge_ek(hello.ek)
@@ -68,35 +67,24 @@ class Sessions:
         secret, nonce = Secret(secrets.token_bytes(SECRET_SIZE)), secrets.token_bytes(NONCE_SIZE)
         credential = make_credential(hello.ek, secret.reveal(), srk)
         claim = Claim(hello.platform_id, Pair(ek, srk), hello.srk)
-        with self._lock:
-            self._forget()
-            if len(self._challenges) >= _MOST:
-                raise AuthorityBusy("cannot challenge: too many are on their way")
-            self._challenges[nonce] = _Open(claim, secret, hello.client_nonce, self._monotonic() + _CHALLENGE_S)
+        self._challenges.put(nonce, _Open(claim, secret, hello.client_nonce, address), address, self._monotonic())
         return Challenge(credential, nonce)
 
     def session(self, server_nonce: bytes, offered: bytes) -> tuple[bytes, Claim]:
-        """A token for whoever answered a challenge; each is answered once. Raises NotAuthenticated, AuthorityBusy."""
-        with self._lock:
-            self._forget()
-            asked = self._challenges.pop(server_nonce, None)
+        """A token for whoever answered a challenge; each is answered once. Raises NotAuthenticated."""
+        asked = self._challenges.take(server_nonce, self._monotonic())
         if asked is None or not hmac.compare_digest(offered, self._expected(asked, server_nonce)):
             raise NotAuthenticated("cannot authenticate: the proof answers no challenge of this authority")
         token = secrets.token_bytes(32)
-        with self._lock:
-            if len(self._sessions) >= _MOST:
-                raise AuthorityBusy("cannot open a session: too many are open")
-            self._sessions[token] = (asked.claim, self._monotonic() + LIFETIME_S)
+        self._sessions.put(token, asked.claim, asked.address, self._monotonic())
         return token, asked.claim
 
     def find(self, token: bytes) -> Claim:
         """Whose session this is. Raises SessionExpired."""
-        with self._lock:
-            self._forget()
-            found = self._sessions.get(token)
+        found = self._sessions.find(token, self._monotonic())
         if found is None:
             raise SessionExpired("cannot go on: there is no such session")
-        return found[0]
+        return found
 
     def _expected(self, asked: _Open, server_nonce: bytes) -> bytes:
         claim, pair = asked.claim, asked.claim.pair
@@ -110,8 +98,3 @@ class Sessions:
             Name(pair.ek_name),
             Name(pair.srk_name),
         )
-
-    def _forget(self) -> None:
-        now = self._monotonic()
-        self._challenges = {nonce: asked for nonce, asked in self._challenges.items() if asked.until > now}
-        self._sessions = {token: (claim, until) for token, (claim, until) in self._sessions.items() if until > now}
