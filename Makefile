@@ -2,10 +2,12 @@
 
 SUITE ?= bookworm
 TESTS ?=
+DESTDIR ?=
+PREFIX ?= /usr
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fix demo test-bare clean prepare
+.PHONY: help test lint fix demo test-bare test-systemd install clean prepare
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -28,6 +30,12 @@ demo: prepare ## a machine loses its TPM and gets its keys back
 
 test-bare: ## run test and demo on a bare Debian made for it (SUITE=bookworm|trixie; as root)
 	@tools/bare-machine $(SUITE)
+
+test-systemd: ## install it on a Debian made for it, boot that, and see the service run (SUITE=…; as root)
+	@tools/systemd-machine $(SUITE)
+
+install: prepare ## install below PREFIX, /usr; packagers set DESTDIR (as root)
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/install
 
 clean: ## remove what building and testing left, .venv too
 	rm -rf .venv build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis \
