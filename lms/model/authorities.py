@@ -136,7 +136,10 @@ class KeptRelease:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end of a connection: `certificate` (DER) where one was shown in the handshake."""
+    """Who is at the other end of a connection: `certificate` (DER) where one was shown in the handshake.
+
+    `address` is what counts as one asker: an IPv4 address, or the /64 of an IPv6 address.
+    """
 
     address: str
     certificate: bytes | None

@@ -8,6 +8,9 @@ from lms.authority.connections import Limits
 from lms.authority.server import AuthorityServer
 from lms.authority.tls import server_context
 from tests.support.keeping import make_authority
+from tests.support.platform import token
+
+__all__ = ["authority", "serving", "token"]
 
 
 @pytest.fixture(scope="session")

@@ -9,14 +9,21 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
+from lms.adapters.authority import AuthorityClient
 from lms.adapters.store import AuthorityDirectory
 from lms.adapters.vault import open_vault
 from lms.authority.serving import FRESH_S, Certificates
-from lms.errors import NobodyServed, VaultFailed
+from lms.errors import AuthorityUntrusted, NobodyServed, VaultFailed
+from lms.wire.tls import tls_key
+from lms.wire.trust_list import read_trust_list
+from tests.support.authority import Place
+from tests.support.authority import authority as lms_authority
 from tests.support.documents import make_owner
 from tests.support.keeping import make_authority, station_certificate
 from tests.support.tls import MA, tls_certificate
@@ -26,12 +33,10 @@ from tests.support.tls_client import QUERY, client_context, exchange, post, secu
 class Program:
     """`lms-authority serve`, and what it says to systemd."""
 
-    def __init__(self, directory, port=0):
+    def __init__(self, directory, config):
         self.said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.said.bind(str(directory / "notify"))
         self.said.settimeout(0.2)
-        config = directory / "lms.toml"
-        config.write_text(f'[authority]\nstate_directory = "{directory}/state"\nlisten = "127.0.0.1:{port}"\n')
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lms.authority.main", "--config", str(config), "serve"],
             env=os.environ | {"NOTIFY_SOCKET": str(directory / "notify")},
@@ -51,6 +56,12 @@ class Program:
             if words in said:
                 return said
 
+    def port(self):
+        """Where it listens, once it is ready."""
+        port = int(self.until("STATUS=authority").rpartition(" ")[2])
+        self.until("READY=1")
+        return port
+
     def ended(self, by=None):
         """Its exit code and what it wrote, once it ended."""
         if by is not None:
@@ -64,8 +75,11 @@ class Program:
 def run(tmp_path):
     running = []
 
-    def start(**more):
-        running.append(Program(tmp_path, **more))
+    def start(port=0, config=None):
+        if config is None:
+            config = tmp_path / "lms.toml"
+            config.write_text(f'[authority]\nstate_directory = "{tmp_path}/state"\nlisten = "127.0.0.1:{port}"\n')
+        running.append(Program(tmp_path, config))
         return running[-1]
 
     yield start
@@ -84,8 +98,7 @@ def test_it_serves_until_it_is_told_to_stop(run, state, by):
     authority = make_authority(state)
     authority.store.close()
     program = run()
-    port = int(program.until("STATUS=authority").rpartition(" ")[2])
-    program.until("READY=1")
+    port = program.port()
     with secured(port, client_context(station_certificate())) as connection:
         assert connection.getpeercert(binary_form=True) == authority.leaf
         assert exchange(connection, post())[0] == 200
@@ -102,6 +115,31 @@ def test_it_serves_until_it_is_told_to_stop(run, state, by):
         "Query: done",
         "Query: NotAuthorised",
     ]
+
+
+def test_authority_that_was_enrolled_by_files_is_found_by_its_owner_s_trust_list(run, tmp_path, token):
+    place, trust, grant = Place(tmp_path / "ma"), tmp_path / "trust", tmp_path / "grant"
+    place.config.write_text(place.config.read_text() + 'listen = "127.0.0.1:0"\n')
+    made = place.init().json
+    (tmp_path / "token").write_bytes(token.document)
+    (tmp_path / "password").write_bytes(token.password)
+    approved = lms_authority(
+        "approve", place.request, "--token", tmp_path / "token", "--token-password", tmp_path / "password",
+        "--trust-list", trust, "--new-trust-list", "--output", grant, "--digits", made["request"],
+    )  # fmt: skip
+    assert approved.exit_code == 0
+    assert place.enroll(grant, token).exit_code == 0
+    program = run(config=place.config)
+    address, ma_id = f"https://127.0.0.1:{program.port()}", UUID(made["authority"])
+    listed = read_trust_list(trust.read_bytes(), token.owner)
+    with closing(AuthorityClient(address, ma_id, token.owner, listed)) as client:
+        assert client.information().ma_id == ma_id
+        assert client.vault_public() == listed.authorities[0].vault
+        assert tls_key(x509.load_der_x509_certificate(client.leaf).public_key()) == listed.authorities[0].tls_key
+    stranger = AuthorityClient(address, ma_id, make_owner().owner, None)
+    with closing(stranger), pytest.raises(AuthorityUntrusted):
+        stranger.information()
+    assert program.ended(signal.SIGTERM)[0] == 0
 
 
 def test_without_an_authority_nothing_is_served(run, state):
