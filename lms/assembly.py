@@ -31,7 +31,8 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _certificates(paths: tuple[Path, ...]) -> list[x509.Certificate]:
+def ca_certificates(paths: tuple[Path, ...]) -> list[x509.Certificate]:
+    """CA certificates in PEM files, or in directories of them. Raises BadConfiguration, FileProblem."""
     found = []
     for path in paths:
         for file in sorted(path.glob("*.pem")) if path.is_dir() else [path]:
@@ -51,7 +52,7 @@ def _connect(address: str, ma_id: UUID, owner: Owner, trust_list: TrustList | No
 @contextmanager
 def assembled(configuration: Configuration, endorsement_auth: Secret) -> Iterator[Setting]:
     """A platform's setting: alone on its state directory, with the TPM open. Raises Busy and the TPM's errors."""
-    certificates = _certificates(configuration.ek_roots)
+    certificates = ca_certificates(configuration.ek_roots)
     with (
         locked(configuration.state_directory),
         TpmDevice(configuration.tcti, endorsement_auth=endorsement_auth) as tpm,

@@ -1,6 +1,6 @@
 """A Migration Authority on this machine: `init` makes its identity, `enroll` takes an owner's grant (PROTOCOL §8).
 
-Both do what is missing and no more. Its keys are in software so far; that is said, and stands in every grant.
+Both do what is missing and no more. Where its keys are is said here, and stands in every grant.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from uuid import UUID, uuid4
 
 from lms.adapters.store import AuthorityDirectory
 from lms.adapters.vault import open_vault
-from lms.config import AuthorityConfiguration, load_configuration
-from lms.errors import BadConfiguration, BadRequest, NotInitialised
+from lms.authority.keys import Administrator, endorsement_auth_of, ensure_keys, make_keys, opened_keys
+from lms.config import AuthorityConfiguration, Configuration, load_configuration
+from lms.errors import BadRequest, NotInitialised
 from lms.files import create_file, locked, read_file
 from lms.model.authorities import AuthorityIdentity
 from lms.model.keys import digits
+from lms.model.trust import Mode
 from lms.service.keeping.enrolment import (
     accept_authority_grant,
     authority_request_id,
-    make_software_identity,
     moved,
     request_authority_enrolment,
-    software_opener,
 )
 from lms.terminal import say
 from lms.wire.anchor import confirm_owner
@@ -35,19 +35,23 @@ from lms.wire.trust_list import read_trust_list
 
 Answer = dict[str, Any]
 _MAX_GRANT: Final = 16 * MIB
+_WHERE: Final = {
+    Mode.SOFTWARE: "its keys lie in '{}': who copies them has them",
+    Mode.TPM: "its TLS key lies in '{}', its vault in this TPM alone: both are needed, and the TPM cannot be copied",
+}
 
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+def _configuration(arguments: argparse.Namespace) -> Configuration:
+    return load_configuration(None if arguments.config is None else Path(arguments.config))
+
+
 def authority_configuration(arguments: argparse.Namespace) -> AuthorityConfiguration:
     """The table `authority` of the configuration. Raises BadConfiguration, FileProblem."""
-    configuration = load_configuration(None if arguments.config is None else Path(arguments.config)).authority
-    if configuration.tcti is not None:
-        # Keys that the administrator wanted in a TPM must not end up on a disk.
-        raise BadConfiguration("cannot keep an authority's keys in a TPM yet: remove the key 'authority.tcti'")
-    return configuration
+    return _configuration(arguments).authority
 
 
 def _uuid(text: str) -> UUID:
@@ -57,12 +61,17 @@ def _uuid(text: str) -> UUID:
         raise BadRequest(f"cannot read '{text}' as a UUID") from None
 
 
-def _ensure_identity(store: AuthorityDirectory, arguments: argparse.Namespace) -> tuple[AuthorityIdentity, bool]:
+def _ensure_identity(
+    store: AuthorityDirectory,
+    configuration: Configuration,
+    administrator: Administrator,
+    arguments: argparse.Namespace,
+) -> tuple[AuthorityIdentity, bool]:
     wanted = None if arguments.ma_id is None else _uuid(arguments.ma_id)
     addresses = tuple(arguments.address)
     identity = store.load()
     if identity is None:
-        made = make_software_identity(wanted or uuid4(), addresses)
+        made = make_keys(configuration, administrator, wanted or uuid4(), addresses)
     elif wanted not in (None, identity.ma_id):
         raise BadRequest(f"cannot make authority {wanted} here: this is {identity.ma_id}")
     elif addresses not in ((), identity.addresses):
@@ -86,15 +95,18 @@ def _ensure_request(store: AuthorityDirectory, identity: AuthorityIdentity) -> b
 
 def init(arguments: argparse.Namespace) -> Answer:
     """Make this machine's authority, or find it made, and write the request that owners approve."""
-    configuration, output = authority_configuration(arguments), Path(arguments.output)
-    with locked(configuration.state_directory):
-        store = AuthorityDirectory(configuration.state_directory)
-        identity, changed = _ensure_identity(store, arguments)
+    configuration, output = _configuration(arguments), Path(arguments.output)
+    administrator = Administrator.of(arguments)
+    directory = configuration.authority.state_directory
+    with locked(directory):
+        store = AuthorityDirectory(directory)
+        identity, changed = _ensure_identity(store, configuration, administrator, arguments)
+        placed = ensure_keys(configuration, administrator, identity)
         request = _ensure_request(store, identity)
     if not (output.exists() and read_file(output, MIB) == request):
         create_file(output, request, mode=0o644)
     if changed:
-        say("lms-authority", f"its keys lie in '{configuration.state_directory}': who copies them has them")
+        say("lms-authority", _WHERE[identity.mode].format(directory))
     return {
         "authority": str(identity.ma_id),
         "mode": identity.mode.value,
@@ -102,7 +114,7 @@ def init(arguments: argparse.Namespace) -> Answer:
         "vault": name_of(identity.vault).digits,
         "request": digits(authority_request_id(identity)),
         "file": str(output),
-        "changed": changed,
+        "changed": changed or placed,
     }
 
 
@@ -116,10 +128,9 @@ def enroll(arguments: argparse.Namespace) -> Answer:
             raise NotInitialised(f"cannot take a grant: there is no authority in '{configuration.state_directory}'")
         vault = open_vault(configuration.store_url)
         try:
-            with vault.transaction() as transaction:
-                kept, changed = accept_authority_grant(
-                    identity, software_opener(identity), transaction, grant, owner, _now()
-                )
+            keys = opened_keys(configuration, identity, endorsement_auth_of(arguments))
+            with keys as opened, vault.transaction() as transaction:
+                kept, changed = accept_authority_grant(identity, opened.opens, transaction, grant, owner, _now())
         finally:
             vault.close()
     return {

@@ -23,15 +23,22 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
+    def endorsement_auth(made: argparse.ArgumentParser) -> None:
+        made.add_argument("--endorsement-auth", metavar="FILE", help="the TPM's endorsement authorisation")
+
     made = verb("init", "make this machine's Migration Authority, and the request that owners approve", keeper.init)
     made.add_argument("--address", metavar="URL", action="append", default=[], help="https://HOST:PORT, repeatable")
     made.add_argument("--ma-id", metavar="UUID", help="its ID; default: a new one")
     made.add_argument("--output", metavar="FILE", required=True, help="where the request goes")
+    made.add_argument("--owner-auth", metavar="FILE", help="the TPM's owner authorisation; - is standard input")
+    made.add_argument("--unverified-tpm", action="store_true", help="accept a TPM whose EK nobody vouches for")
+    endorsement_auth(made)
 
     made = verb("enroll", "serve the owner who granted the request", keeper.enroll)
     made.add_argument("--grant", metavar="FILE", required=True, help="the owner's grant")
     made.add_argument("--owner", metavar="FILE", required=True, help="the owner document")
     made.add_argument("--fingerprint", metavar="DIGITS", required=True, help="the owner's fingerprint, as written down")
+    endorsement_auth(made)
 
     verb("serve", "be there for the machines of its owners, until it is told to stop", serving.serve)
 

@@ -22,14 +22,14 @@ from systemd.daemon import notify
 from lms.adapters.store import AuthorityDirectory
 from lms.adapters.vault import open_vault
 from lms.authority.keeper import authority_configuration
+from lms.authority.keys import opened_keys
 from lms.authority.server import AuthorityServer
 from lms.authority.tls import server_context
 from lms.config import AuthorityConfiguration
 from lms.errors import LmsError, NobodyServed, NotInitialised
 from lms.model.authorities import AuthorityIdentity, KeptOwner
-from lms.ports import Vault
+from lms.ports import Vault, VaultKey
 from lms.service.keeping import AuthoritySetting, Keeper, Limits
-from lms.service.keeping.software import SoftwareVaultKey
 from lms.wire.anchor import read_owner
 
 Answer = dict[str, Any]
@@ -103,13 +103,16 @@ def _identity(configuration: AuthorityConfiguration) -> AuthorityIdentity:
 
 
 def _keeper(
-    configuration: AuthorityConfiguration, identity: AuthorityIdentity, vault: Vault, certificates: Certificates
+    configuration: AuthorityConfiguration,
+    identity: AuthorityIdentity,
+    vault: Vault,
+    key: VaultKey,
+    certificates: Certificates,
 ) -> Keeper:
-    assert identity.vault_key is not None  # keys in a TPM were refused with the configuration
     setting = AuthoritySetting(
         identity=identity,
         vault=vault,
-        key=SoftwareVaultKey(identity.vault_key),
+        key=key,
         leaf=lambda: certificates.leaf,
         now=lambda: datetime.now(UTC).replace(microsecond=0),
         monotonic=time.monotonic,
@@ -131,9 +134,9 @@ def serve(arguments: argparse.Namespace) -> Answer:
         signal.signal(number, lambda *_: ended.set())
     configuration = authority_configuration(arguments)
     identity = _identity(configuration)
-    with closing(open_vault(configuration.store_url)) as vault:
+    with opened_keys(configuration, identity) as keys, closing(open_vault(configuration.store_url)) as vault:
         certificates = Certificates(identity, vault, time.monotonic)
-        keeper = _keeper(configuration, identity, vault, certificates)
+        keeper = _keeper(configuration, identity, vault, keys.vault, certificates)
         listen = (configuration.listen.host, configuration.listen.port)
         with AuthorityServer(listen, certificates.context, keeper.at) as server:
             _told(f"authority {identity.ma_id} on '{configuration.listen.host}', port {server.port}")

@@ -120,9 +120,9 @@ def test_a_request_is_never_written_over(place):
 
 
 def test_keys_that_belong_in_a_tpm_do_not_end_up_on_a_disk(place):
-    place.config.write_text(place.config.read_text() + 'tcti = "swtpm:path=/nowhere"\n')
-    assert_refused(place.init(), 2, "BadConfiguration")
-    assert not place.state.exists()
+    place.configure("swtpm:path=/nowhere")
+    assert_refused(place.init(), 4, "TpmUnavailable")
+    assert [path.name for path in place.state.iterdir()] == ["lock"]
 
 
 def test_a_grant_needs_an_authority_and_the_owners_fingerprint(place, station, token, stranger, tmp_path):

@@ -23,15 +23,22 @@ def authority(*arguments: object) -> Said:
 class Place:
     """A machine where an authority lives or shall live: its directory, configuration and store."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, tcti: str | None = None) -> None:
         self.directory = directory
         self.state = directory / "state"
         self.request = directory / "request"
         self.store = directory / "store.sqlite"
         directory.mkdir()
         self.config = directory / "lms.toml"
-        lines = (f'state_directory = "{self.state}"', f'store = "sqlite:///{self.store}"')
-        self.config.write_text("[authority]\n" + "\n".join(lines) + "\n")
+        self.configure(tcti)
+
+    def configure(self, tcti: str | None, **more: str) -> Path:
+        """Write the configuration; with the TPM at `tcti`, else in software."""
+        values = {"state_directory": f'"{self.state}"', "store": f'"sqlite:///{self.store}"'} | more
+        if tcti is not None:
+            values["tcti"] = f'"{tcti}"'
+        self.config.write_text("[authority]\n" + "".join(f"{key} = {value}\n" for key, value in values.items()))
+        return self.config
 
     def run(self, *arguments: object) -> Said:
         """`lms-authority` with this machine's configuration."""
