@@ -36,7 +36,7 @@ from lms.names import (
     TOKEN_PASSWORD,
     USER_PASSWORD,
 )
-from lms.process import harden, read_descriptor, report
+from lms.process import harden, provided_secrets, read_descriptor, report
 from lms.service.acts import ACTS, Call
 
 _COLLECTED: Final = (PASSWORD, DATA, PUBLIC, PRIVATE)
@@ -64,8 +64,9 @@ def main() -> int:
     arguments = vars(parser.parse_args())
     try:
         configuration = load_configuration(arguments["config"])
+        standing = provided_secrets(OWNER_AUTH, ENDORSEMENT_AUTH)
         given = {w: Secret(read_descriptor(fd)) for w in _WORDS if (fd := arguments[w.replace("-", "_")]) is not None}
-        call = Call(json.loads(read_descriptor(arguments["options"])), given)
+        call = Call(json.loads(read_descriptor(arguments["options"])), standing | given)
         with assembled(configuration, call.secret(ENDORSEMENT_AUTH)) as setting:
             setting.store.sweep()
             answer = ACTS[arguments["act"]](call, setting)

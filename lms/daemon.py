@@ -25,8 +25,8 @@ from lms.config import Configuration, load_configuration
 from lms.errors import LmsError
 from lms.link.service import BusService
 from lms.model.secret import Secret
-from lms.names import BUS_NAME, ROOT_PATH
-from lms.process import harden
+from lms.names import BUS_NAME, ENDORSEMENT_AUTH, OWNER_AUTH, ROOT_PATH
+from lms.process import harden, provided_secrets
 from lms.service.jobs import JobRunner
 from lms.service.setting import Setting
 from lms.terminal import say
@@ -58,11 +58,13 @@ async def _serve(configuration: Configuration, setting: Setting, questions: Exec
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    runner = JobRunner(setting, JobFile(configuration.state_directory), caller_of=caller_of)
+    standing = provided_secrets(OWNER_AUTH, ENDORSEMENT_AUTH)
+    runner = JobRunner(setting, JobFile(configuration.state_directory), caller_of=caller_of, standing=standing)
     service = BusService(configuration.bus, BUS_NAME, ROOT_PATH)
     face = Face(service, runner, setting.store.load, _privileged(configuration), questions)
     await face.begin()
     await service.start()
+    face.announce()
     runner.start()
     notify("READY=1")
     _told("on the bus")

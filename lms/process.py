@@ -1,4 +1,4 @@
-"""Our own programs: hardening this one, starting another one.
+"""Our own programs: hardening this one, what systemd gave it, starting another one.
 
 Secrets and documents go in by descriptor, the answer comes back by one. An error is one line `ClassName: text`
 on stderr; it is raised here with the class that it had there.
@@ -12,10 +12,12 @@ import resource
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 from lms import errors
-from lms.errors import LmsError, ProgramNotStarted
+from lms.errors import FileProblem, LmsError, ProgramNotStarted
+from lms.model.secret import Secret
 
 _MAX_ANSWER: Final = 128 * 1024 * 1024
 _PR_SET_DUMPABLE: Final = 4
@@ -31,6 +33,25 @@ def harden() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "cannot harden this process")
+
+
+def provided_secrets(*words: str) -> dict[str, Secret]:
+    """Those of these secrets that an administrator gave this program, as systemd credentials `lms.WORD` (PROTOCOL §2).
+
+    One final newline is not part of them. Raises FileProblem.
+    """
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    found = {}
+    for word in words if directory else ():
+        path = Path(str(directory), f"lms.{word}")
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise FileProblem(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from None
+        found[word] = Secret(content.removesuffix(b"\n").removesuffix(b"\r"))
+    return found
 
 
 def descriptor_with(content: bytes) -> int:

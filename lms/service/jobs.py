@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import Any, Final
 
 from lms.errors import (
@@ -78,8 +79,11 @@ class JobRunner:
         acts: Mapping[str, Act] = ACTS,
         timer: Timer = start_timer,
         caller_of: Callable[[int], Caller] = Caller.nameless,
+        standing: Mapping[str, Secret] = MappingProxyType({}),
     ) -> None:
+        """`standing`: secrets that an administrator gave to all acts; what comes with an act goes before them."""
         self._setting = setting
+        self._standing = standing
         self._caller_of = caller_of
         self._acts = acts
         self._timer = timer
@@ -129,7 +133,8 @@ class JobRunner:
 
         Not while another act is at work, because a TPM does one thing at a time. Raises Busy, and the act's errors.
         """
-        call = Call(options, {word: Secret(value) for word, value in secrets.items()}, caller=self._caller_of(uid))
+        given = {**self._standing, **{word: Secret(value) for word, value in secrets.items()}}
+        call = Call(options, given, caller=self._caller_of(uid))
         return self._alone(self._acts[verb], call, self._setting, _PATIENCE_S)
 
     def jobs(self) -> tuple[Job, ...]:
@@ -216,7 +221,7 @@ class JobRunner:
     def _run(self, task: Task) -> None:
         """One run of an act, from its beginning to its end or to what it waits for."""
         caller = self._caller_of(task.job.uid)
-        call = Call(task.record.options, dict(task.secrets), caller=caller, waits=True)
+        call = Call(task.record.options, {**self._standing, **task.secrets}, caller=caller, waits=True)
         try:
             with self._turn:
                 self._book.change(task, JobState.RUNNING)
