@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Any, Final
 
 from lms.adapters.polkit import Polkit
@@ -23,6 +24,7 @@ from lms.model.platform import PlatformState
 from lms.names import MANAGER, ROOT_PATH
 from lms.service.jobs import JobRunner
 
+_LOOK_EVERY_S: Final = 600.0
 # What is announced when the need of a restore was so, and is so now.
 _ANNOUNCED: Final[Mapping[tuple[bool, bool], str]] = {(False, True): "RestoreNeeded", (True, False): "Restored"}
 
@@ -64,10 +66,16 @@ class Face:
         self._runner.observe(told)
         await self._look()
 
+    def announce(self) -> None:
+        """Say what was found before anybody could hear it: a machine that starts without its keys."""
+        if self._health.get("state") == State.RESTORE_NEEDED.value:
+            self._service.emit(ROOT_PATH, MANAGER, "RestoreNeeded")
+
     async def keep_fresh(self) -> None:
-        """Look again whenever something may have changed, until cancelled."""
+        """Look again when a job ended, and now and then: others may touch the TPM, too. Until cancelled."""
         while True:
-            await self._stale.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stale.wait(), _LOOK_EVERY_S)
             self._stale.clear()
             await self._look()
 
