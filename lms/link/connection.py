@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -228,7 +228,7 @@ class Connection:
             yield queue
         finally:
             self._listeners.remove(heard)
-            if not self.lost.done():
+            with suppress(LmsError):  # a bus that went away has forgotten it already
                 for rule in (changed, wanted):
                     await self.call(BUS, "RemoveMatch", "s", rule)
 

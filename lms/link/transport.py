@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from dbus_next import Message, Variant
 from dbus_next._private.unmarshaller import Unmarshaller
 
-from lms.errors import BadConfiguration, BusUnavailable
+from lms.errors import BadConfiguration, BusAbsent, BusUnavailable
 from lms.link.writer import Writer
 
 _SYSTEM: Final = "unix:path=/run/dbus/system_bus_socket"
@@ -49,6 +49,7 @@ def _socket_names(address: str) -> Iterator[str]:
 
 def _connected(address: str) -> socket.socket:
     reason: object = "the address is empty"
+    kind: type[BusUnavailable] = BusAbsent
     for name in _socket_names(address):
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         made.setblocking(False)
@@ -57,9 +58,11 @@ def _connected(address: str) -> socket.socket:
         except OSError as error:
             made.close()
             reason = (error.strerror or str(error)).lower()
+            if not isinstance(error, FileNotFoundError | ConnectionRefusedError):
+                kind = BusUnavailable
         else:
             return made
-    raise BusUnavailable(f"cannot reach the bus at '{address}': {reason}")
+    raise kind(f"cannot reach the bus at '{address}': {reason}")
 
 
 async def _say(to: socket.socket, line: bytes, answer: bytes) -> None:
@@ -121,7 +124,7 @@ class Transport:
     async def connect(
         cls, bus: str, received: Callable[[Message], None], lost: Callable[[], None], deadline_s: float
     ) -> Transport:
-        """Connect to `system`, `session` or an address. Raises BusUnavailable, BadConfiguration."""
+        """Connect to `system`, `session` or an address. Raises BusAbsent, BusUnavailable, BadConfiguration."""
         made = _connected(bus_address(bus))
         try:
             async with asyncio.timeout(deadline_s):

@@ -6,12 +6,14 @@ import asyncio
 import functools
 from collections.abc import Callable, Coroutine
 
+_HANGS_S = 120.0  # a test that waits longer has failed
+
 
 def in_loop(test: Callable[..., Coroutine]) -> Callable[..., None]:
     """A test that runs this coroutine."""
 
     @functools.wraps(test)
     def run(*arguments, **named) -> None:
-        asyncio.run(test(*arguments, **named))
+        asyncio.run(asyncio.wait_for(test(*arguments, **named), _HANGS_S))
 
     return run

@@ -137,11 +137,11 @@ class Client:
         """All properties of a job."""
         return await self.properties(path, JOB)
 
-    async def until(self, path: str, state: str) -> dict[str, Any]:
-        """The properties of a job when it is in this state."""
+    async def until(self, path: str, state: str, **others: Any) -> dict[str, Any]:
+        """The properties of a job when it is in this state, and others have these values."""
         async with self.connection.listening(BUS_NAME, interface=PROPERTIES, path=path) as changes:
             now = await self.job(path)
-            while now["State"] != state:
+            while any(now[name] != value for name, value in (("State", state), *others.items())):
                 now |= (await changes.get()).body[1]
             return now
 

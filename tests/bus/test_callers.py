@@ -1,0 +1,141 @@
+"""Other users of the machine: what polkit gives them, what they see, and what they never get."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from lms.errors import BusRefused, NotAuthorized, TooManyJobs
+from lms.link.connection import Target
+from lms.link.descriptors import sealed
+from lms.link.objects import OBJECT_MANAGER
+from lms.names import BUS_NAME, JOB, MANAGER, ROOT_PATH
+from tests.support.asynchronous import in_loop
+from tests.support.bus import NOBODY, POLICIES, PolicyKit, owned
+from tests.support.daemon import THE_MANAGER, client
+
+_OBJECTS = Target(BUS_NAME, ROOT_PATH, OBJECT_MANAGER)
+_POLKIT = "org.freedesktop.PolicyKit1"
+# As if its session were active, and one thing more, so that a job of nobody's can wait.
+_RULES = """
+polkit.addRule(function(action, subject) {
+    var given = ["register", "unregister", "retrieve", "seal", "restore"];
+    var verb = action.id.replace("org.localmigration1.", "");
+    if (subject.user == "nobody" && given.indexOf(verb) >= 0) { return polkit.Result.YES; }
+});
+"""
+
+
+@pytest.fixture
+def polkitd(bus, tmp_path_factory):
+    """A polkitd that lets nobody do what a user at the machine may do."""
+    polkitd = PolicyKit(bus, tmp_path_factory.mktemp("polkit"), POLICIES / "org.localmigration1.policy", _RULES)
+    yield polkitd.start()
+    polkitd.stop()
+
+
+@in_loop
+async def test_without_polkit_other_users_see_health_and_nothing_else(bus, archived, daemons):
+    daemons(archived)
+    async with client(bus.address) as root, client(bus.address, NOBODY) as them:
+        assert (await them.properties())["State"] == "at-risk"
+        for member in ("Archive", "Provision", "Restore", "Register", "Status", "Inspect"):
+            with pytest.raises(NotAuthorized):
+                await them.verb(member)
+        assert (await root.connection.call(_OBJECTS, "GetManagedObjects"))[0]
+        assert await them.connection.call(_OBJECTS, "GetManagedObjects") == ({},)
+
+
+@in_loop
+async def test_polkit_is_asked_for_the_verb(bus, archived, daemons, polkitd, package):
+    daemons(archived)
+    async with client(bus.address) as root, client(bus.address, NOBODY) as them:
+        await owned(root.connection, _POLKIT)
+        (status,) = await them.verb("Status")
+        assert status["state"] == "at-risk"
+        (said,) = await them.verb("Inspect", {}, {"package": package})
+        assert said["sequence"] == 1
+        with pytest.raises(NotAuthorized, match=r"org\.localmigration1\.archive"):
+            await them.verb("Archive")
+        assert (await root.act("Archive")).result == "done"
+
+
+@in_loop
+async def test_nobody_sees_or_touches_the_job_of_another(bus, archived, daemons, polkitd, token):
+    daemons(archived)
+    async with (
+        client(bus.address) as root,
+        client(bus.address, NOBODY) as them,
+        them.connection.listening(BUS_NAME, interface=MANAGER) as heard,
+        root.connection.listening(BUS_NAME, interface=MANAGER) as heard_by_root,
+    ):
+        await owned(root.connection, _POLKIT)
+        await them.properties()
+        await root.properties()
+        _, path = await root.verb("Restore", {}, {"token": token.document})
+        await root.until(path, "waiting")
+        descriptor = sealed(b"x")
+        for attempt in (
+            them.job(path),
+            them.cancel(path),
+            them.supply(path, "token-password", b"x"),
+            them.collect(path, "owner-auth"),
+        ):
+            with pytest.raises(BusRefused, match="UnknownObject"):
+                await attempt
+        os.close(descriptor)
+        assert (await heard_by_root.get()).body[1] == path
+        await root.cancel(path)
+        assert (await heard_by_root.get()).member == "JobRemoved"
+        _, own = await them.verb("Restore", {}, {"token": token.document})
+        first = await heard.get()
+        assert (first.member, first.body[1]) == ("JobNew", own)
+
+
+@in_loop
+async def test_a_user_has_his_own_jobs_and_root_sees_but_never_collects(bus, archived, daemons, polkitd, token):
+    daemons(archived)
+    place = {"application": "test", "label": "a password"}
+    given = {"password": b"precious", "user-password": b"my own"}
+    async with client(bus.address) as root, client(bus.address, NOBODY) as them:
+        await owned(root.connection, _POLKIT)
+        assert (await them.act("Register", place, given)).result == "done"
+        (listed,) = await them.verb("Keys")
+        assert "a password" in [entry["label"] for entry in listed["entries"]]
+        _, path = await them.verb("Retrieve", place, {"user-password": b"my own"})
+        assert (await them.until(path, "finished"))["Result"] == "done"
+        assert (await root.job(path))["User"] == NOBODY
+        with pytest.raises(NotAuthorized, match="owner of the job alone"):
+            await root.collect(path, "password")
+        assert await them.collect(path, "password") == b"precious"
+        (found,) = await them.connection.call(_OBJECTS, "GetManagedObjects")
+        assert {properties["User"] for one in found.values() for name, properties in one.items() if name == JOB} == {
+            NOBODY
+        }
+
+
+@in_loop
+async def test_a_user_has_so_many_unfinished_jobs_and_no_more(bus, archived, daemons, polkitd, token):
+    daemons(archived)
+    async with client(bus.address) as root, client(bus.address, NOBODY) as them:
+        await owned(root.connection, _POLKIT)
+        paths = [(await them.verb("Restore", {}, {"token": token.document}))[1] for _ in range(16)]
+        for path in paths:
+            await them.until(path, "waiting")
+        with pytest.raises(TooManyJobs):
+            await them.verb("Restore")
+        assert (await root.act("Archive")).result == "done"
+        await them.cancel(paths[0])
+        await them.until(paths[0], "finished")
+        assert await them.verb("Restore", {}, {"token": token.document})
+
+
+@in_loop
+async def test_a_wrong_type_of_call_names_no_internals(bus, archived, daemons):
+    daemons(archived)
+    async with client(bus.address) as us:
+        with pytest.raises(BusRefused, match="InvalidArgs"):
+            await us.connection.call(THE_MANAGER, "Provision", "a{sv}", {})
+        with pytest.raises(BusRefused, match="UnknownMethod"):
+            await us.connection.call(THE_MANAGER, "Destroy")

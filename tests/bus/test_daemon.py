@@ -1,0 +1,131 @@
+"""`lmsd` as a process: killed and started again, left by its bus, asked to end, and not alone."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from lms.errors import BadRequest, BusUnavailable
+from lms.link.connection import Connection
+from lms.names import BUS_NAME, ROOT_PATH
+from tests.support.asynchronous import in_loop
+from tests.support.bus import owned
+from tests.support.daemon import Daemon, client
+from tests.support.platform import OWNER_AUTH
+
+
+async def restoring(us, token) -> tuple[int, str]:
+    """A job that waits for the token's password."""
+    given = {"owner-auth": OWNER_AUTH.reveal(), "token": token.document}
+    number, path = await us.verb("Restore", {"unverified-tpm": True}, given)
+    await us.until(path, "waiting")
+    return number, path
+
+
+@in_loop
+async def test_a_job_outlives_a_killed_daemon_and_asks_for_its_secrets_again(bus, archived, daemons, token):
+    archived.evict()
+    daemon = daemons(archived)
+    async with client(bus.address) as us:
+        number, path = await restoring(us, token)
+        daemon.stop(signal.SIGKILL)
+        daemon.start().until("READY=1")
+        job = await us.job(path)
+        assert (job["Id"], job["Type"], job["State"]) == (number, "restore", "waiting")
+        assert job["Waiting"] == ["owner-auth", "token"]
+        assert "after a restart" in job["Message"]
+        await us.supply(path, "token", token.document)
+        await us.supply(path, "owner-auth", OWNER_AUTH.reveal())
+        await us.until(path, "waiting", Waiting=["token-password"])
+        await us.supply(path, "token-password", token.password)
+        end = await us.until(path, "finished")
+        assert (end["Result"], end["Answer"]["changed"]) == ("done", True)
+        later, _ = await us.verb("Archive")
+        assert later > number
+
+
+@in_loop
+async def test_the_daemon_outlives_its_bus_and_so_do_its_jobs(bus, archived, daemons, token):
+    archived.evict()
+    daemon = daemons(archived)
+    async with client(bus.address) as us:
+        _, path = await restoring(us, token)
+        bus.stop()
+        daemon.until("STATUS=the bus went away")
+        with pytest.raises(BusUnavailable):
+            await us.job(path)
+    bus.start()
+    daemon.until("STATUS=on the bus")
+    async with client(bus.address) as us:
+        assert (await us.job(path))["State"] == "waiting"
+        await us.supply(path, "token-password", token.password)
+        assert (await us.until(path, "finished"))["Result"] == "done"
+
+
+@in_loop
+async def test_sigterm_ends_it_in_good_order(bus, archived, daemons, token):
+    daemon = daemons(archived)
+    async with client(bus.address) as us:
+        number, path = await restoring(us, token)
+        assert daemon.stop(signal.SIGTERM) == 0
+        daemon.start().until("STOPPING=1")
+        daemon.until("READY=1")
+        assert (await us.job(path))["Id"] == number
+        assert "Traceback" not in daemon.log
+
+
+@in_loop
+async def test_a_bus_and_a_state_directory_have_one_daemon(bus, platform, machines, daemons):
+    other = machines()
+    other.let_go()
+    daemons(platform)
+    for machine, address, reason in (
+        (other, bus.address, "another program does"),
+        (platform, bus.address, "another instance works on it"),
+        (other, "unix:path=/nowhere", "cannot reach the bus"),
+        (other, "tcp:host=localhost", "key 'bus'"),
+    ):
+        second = Daemon(machine.write_config(bus=f'"{address}"'))
+        try:
+            assert second.start().wait() in (2, 7)
+            assert reason in second.log
+            assert "hint: " in second.log
+        finally:
+            second.remove()
+    async with client(bus.address) as us:
+        assert await us.verb("Status")
+
+
+@in_loop
+async def test_a_service_that_systemd_watches_says_that_it_lives(bus, platform, daemons):
+    daemon = daemons(platform)
+    daemon.stop()
+    daemon.start(WATCHDOG_USEC="60000000").until("WATCHDOG=1")
+
+
+@in_loop
+async def test_what_a_call_carries_is_checked_before_a_job_is_made(bus, platform, daemons):
+    daemons(platform)
+    async with client(bus.address) as us:
+        for options, secrets, flags, reason in (
+            ({}, {}, 2, "flags 0x2"),
+            ({}, {}, 2**63, "flags"),
+            ({}, {"colour": b"red"}, 0, "there is no such word"),
+            ({}, {"owner-auth": b"x" * 5000}, 0, "at most 4096"),
+            ({"fingerprint": "x" * 70_000}, {}, 0, "too long"),
+            ({"fingerprint": b"bytes"}, {}, 0, "neither text, number nor flag"),
+        ):
+            with pytest.raises(BadRequest, match=reason):
+                await us.verb("Provision", options, secrets, flags)
+        _, path = await us.verb("Provision", {}, {}, 1)
+        assert path == f"{ROOT_PATH}/job/1"
+
+
+@in_loop
+async def test_a_daemon_that_ends_gives_its_name_back(bus, platform, daemons):
+    daemon = daemons(platform)
+    async with await Connection.open(bus.address) as watcher:
+        await owned(watcher, BUS_NAME)
+        daemon.stop()
+        await owned(watcher, BUS_NAME, by_somebody=False)
