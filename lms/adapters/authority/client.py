@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -37,6 +38,15 @@ _BACKOFF_S: Final = (0.5, 2.0)
 # Asked twice, these do no more than once: an authority keeps the same bytes only once. Authenticate and Delete are
 # asked once: a nonce is good for one answer, and a deletion is somebody's decision.
 _REPEATABLE: Final = frozenset({"GetMAServiceInformation", "GetMAKey", "Query", "Download", "Upload"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of one attempt; `again_s` is the least time before another, None where there is to be none."""
+
+    answer: Any = None
+    error: LmsError | None = None
+    again_s: float | None = None
 
 
 class AuthorityClient:
@@ -135,27 +145,28 @@ class AuthorityClient:
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         deadline = Deadline(self._deadline_s, self._clock)
+        outcome = self._ask(operation, arguments, deadline)
         for backoff_s in _BACKOFF_S if operation in _REPEATABLE else ():
-            attempt = Attempt(deadline)
-            wait_s = backoff_s
-            try:
-                answer = self._soap.call(operation, arguments, attempt)
-            except (AuthorityBusy, AuthorityUnreachable) as error:
-                # Once an answer began, the authority has the request: what broke then is told, not asked again.
-                if attempt.answered and not isinstance(error, AuthorityBusy):
-                    raise
-                refused: LmsError = error
-            else:
-                if not isinstance(answer, MigrationFault):
-                    return answer
-                refused = error_of(answer)
-                if not isinstance(refused, AuthorityBusy):
-                    raise refused
-                wait_s = max(wait_s, answer.retry_after_s or 0)
-            if not deadline.allows(wait_s):
-                raise refused from None
-            self._pause(wait_s)
-        answer = self._soap.call(operation, arguments, Attempt(deadline))
-        if isinstance(answer, MigrationFault):
-            raise error_of(answer)
-        return answer
+            if outcome.again_s is None or not deadline.allows(max(backoff_s, outcome.again_s)):
+                break
+            self._pause(max(backoff_s, outcome.again_s))
+            outcome = self._ask(operation, arguments, deadline)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.answer
+
+    def _ask(self, operation: str, arguments: Mapping[str, Any], deadline: Deadline) -> _Outcome:
+        attempt = Attempt(deadline)
+        try:
+            answer = self._soap.call(operation, arguments, attempt)
+        except AuthorityBusy as error:
+            return _Outcome(error=error, again_s=0)
+        except AuthorityUnreachable as error:
+            # Once an answer began, the authority has the request: what broke then is told, not asked again.
+            return _Outcome(error=error, again_s=None if attempt.answered else 0)
+        if not isinstance(answer, MigrationFault):
+            return _Outcome(answer)
+        refused = error_of(answer)
+        return _Outcome(
+            error=refused, again_s=answer.retry_after_s or 0 if isinstance(refused, AuthorityBusy) else None
+        )

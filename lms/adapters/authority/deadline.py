@@ -83,10 +83,12 @@ class TimedSocket(ssl.SSLSocket):
 def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
     """A TCP connection to the first of the host's addresses that answers. Raises OSError."""
     failed = OSError("its host has no address")
-    for family, address in _resolve(host, port, deadline):
+    found = _resolve(host, port, deadline)
+    for left, (family, address) in zip(range(len(found), 0, -1), found, strict=True):
         connection = socket.socket(family, socket.SOCK_STREAM)
         try:
-            connection.settimeout(deadline.remaining())
+            # A first address that swallows everything must leave time for the others.
+            connection.settimeout(deadline.remaining() / left)
             connection.connect(address)
             connection.setsockopt(*_NODELAY)
         except OSError as error:
