@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +37,7 @@ from lms.names import (
     TOKEN_PASSWORD,
     USER_PASSWORD,
 )
-from lms.process import harden, provided_secrets, read_descriptor, report
+from lms.process import harden, provided_secrets, read_descriptor, report, report_step
 from lms.service.acts import ACTS, Call
 
 _COLLECTED: Final = (PASSWORD, DATA, PUBLIC, PRIVATE)
@@ -69,7 +70,7 @@ def main() -> int:
         call = Call(json.loads(read_descriptor(arguments["options"])), standing | given)
         with assembled(configuration, call.secret(ENDORSEMENT_AUTH)) as setting:
             setting.store.sweep()
-            answer = ACTS[arguments["act"]](call, setting)
+            answer = ACTS[arguments["act"]](call, replace(setting, step=report_step))
         for word, secret in call.offered.items():
             _hand_out(word, secret, arguments[f"collect_{word}"])
         with os.fdopen(arguments["answer"], "w", encoding="utf-8") as file:

@@ -6,8 +6,11 @@ name on every floor; its attributes give the exit code of ``lmsctl`` and the wor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, Final
+
+AUTHORITY_PROGRAM: Final = "lms-authority"
 
 
 class Blame(Enum):
@@ -23,11 +26,19 @@ class Blame(Enum):
 
 
 class LmsError(Exception):
-    """Base of all errors: `str(error)` says what could not be done, `hint` what to do next."""
+    """Base of all errors: `str(error)` says what could not be done, `hint` what to do next.
+
+    `hints`: what to do next at another program, where its words are not those of `lmsctl`.
+    """
 
     blame: ClassVar[Blame] = Blame.US
     retry: ClassVar[bool] = False
     hint: ClassVar[str] = "this is a defect in the service, please report it with the journal of lmsd"
+    hints: ClassVar[Mapping[str, str]] = {}
+
+    def hint_at(self, program: str) -> str:
+        """What to do next, in the words of the program that shows it."""
+        return self.hints.get(program, self.hint)
 
     @property
     def exit_code(self) -> int:
@@ -46,6 +57,16 @@ class BadRequest(LmsError):
 class NoSuchJob(LmsError):
     blame = Blame.CALLER
     hint = "a finished job is forgotten after a day; ask for the jobs that there are"
+
+
+class JobWaits(LmsError):
+    blame = Blame.CALLER
+    hint = "`lmsctl jobs` shows what jobs wait for; `lmsctl supply` gives it, `lmsctl cancel` ends the job"
+
+
+class JobCanceled(LmsError):
+    blame = Blame.CALLER
+    hint = "somebody canceled it; the same command again goes on where it stopped"
 
 
 class TooManyJobs(LmsError):
@@ -124,7 +145,10 @@ class NvFull(LmsError):
 
 class HandleOccupied(LmsError):
     blame = Blame.TPM
-    hint = "another key lives at this handle; configure a free one, or name the key that may be replaced"
+    hint = "is it this machine's own, `lmsctl restore` takes it up; else configure a free handle, or say which may go"
+    hints: ClassVar[Mapping[str, str]] = {
+        AUTHORITY_PROGRAM: "another key lives at this handle; take it away, or give the authority another TPM"
+    }
 
 
 class KeyNotFound(LmsError):
@@ -399,6 +423,9 @@ class NotProvisioned(LmsError):
 class EkUntrusted(LmsError):
     blame = Blame.STATE
     hint = "add the TPM maker's CA certificates to `ek_roots`, or accept this TPM with `--unverified-tpm`"
+    hints: ClassVar[Mapping[str, str]] = {
+        AUTHORITY_PROGRAM: "name the TPM maker's CA certificates (`--ek-root`, `ek_roots`), or answer with `--vouch`"
+    }
 
 
 class NotInitialised(LmsError):
@@ -449,6 +476,21 @@ class NotEnrolled(LmsError):
 class TakeOver(LmsError):
     blame = Blame.STATE
     hint = "find out whether it has a new board or is a clone; `--replacement` approves its new keys"
+
+
+class RestoreFirst(LmsError):
+    blame = Blame.STATE
+    hint = "bring the keys back first: `lmsctl restore`, with `--token FILE` or through your authorities"
+
+
+class LastDestination(LmsError):
+    blame = Blame.STATE
+    hint = "without a destination the keys end with this TPM: enroll another one first, or say `--last`"
+
+
+class StateDamaged(LmsError):
+    blame = Blame.STATE
+    hint = "bring the file back from a backup; or move it away, and `lmsctl restore` makes it anew from a package"
 
 
 class AlreadyProvisioned(LmsError):
@@ -505,6 +547,21 @@ class BusUnavailable(LmsError):
     blame = Blame.STATE
     retry = True
     hint = "check that the bus which `bus` in the configuration names is running, and that you may use it"
+
+
+class BusAbsent(BusUnavailable):
+    """Nobody listens there at all: no service of ours can be on it either."""
+
+
+class ServiceAbsent(LmsError):
+    blame = Blame.STATE
+    hint = "start lmsd; without it each act is done at once by `lmsctl` itself, and there are no jobs"
+
+
+class ServiceGone(LmsError):
+    blame = Blame.STATE
+    retry = True
+    hint = "an unfinished job goes on when lmsd is back: `lmsctl jobs` shows it; lmsd's journal says why it ended"
 
 
 class BusNameTaken(LmsError):

@@ -1,7 +1,7 @@
 """Our own programs: hardening this one, what systemd gave it, starting another one.
 
-Secrets and documents go in by descriptor, the answer comes back by one. An error is one line `ClassName: text`
-on stderr; it is raised here with the class that it had there.
+Secrets and documents go in by descriptor, the answer comes back by one. An error is the last line on stderr,
+`ClassName: text`; it is raised here with the class that it had there. Lines `step: text` before it are progress.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from lms.model.secret import Secret
 
 _MAX_ANSWER: Final = 128 * 1024 * 1024
 _PR_SET_DUMPABLE: Final = 4
+_STEP: Final = "step: "
 
 
 def harden() -> None:
@@ -81,10 +83,21 @@ def run_program(module: str, arguments: list[str], inputs: dict[str, bytes]) -> 
     return run_collecting(module, arguments, inputs, ())["answer"]
 
 
+def unheard(step: str) -> None:
+    """Nobody looks on."""
+
+
 def run_collecting(
-    module: str, arguments: list[str], inputs: dict[str, bytes], collected: tuple[str, ...]
+    module: str,
+    arguments: list[str],
+    inputs: dict[str, bytes],
+    collected: tuple[str, ...],
+    told: Callable[[str], None] = unheard,
 ) -> dict[str, bytes]:
-    """The same, and what the program hands out at `--collect-WORD=FD`; by word, its answer under `answer`."""
+    """The same, and what the program hands out at `--collect-WORD=FD`; by word, its answer under `answer`.
+
+    `told` hears of its steps.
+    """
     outputs = ("answer", *(f"collect-{word}" for word in collected))
     with ExitStack() as closing:
         passed = []
@@ -94,19 +107,35 @@ def run_collecting(
             closing.callback(os.close, descriptor)
             passed.append(descriptor)
             words.append(f"--{word}={descriptor}")
-        done = _run([sys.executable, "-I", "-m", module, *arguments, *words], passed)
-        if done.returncode != 0:
-            raise _reported(module, done.stderr)
+        code, last = _run([sys.executable, "-I", "-m", module, *arguments, *words], passed, told)
+        if code != 0:
+            raise _reported(module, last)
         answers = (_written(descriptor) for descriptor in passed[-len(outputs) :])
         return dict(zip(("answer", *collected), answers, strict=True))
 
 
-def _run(command: list[str], passed: list[int]) -> subprocess.CompletedProcess[bytes]:
+def _run(command: list[str], passed: list[int], told: Callable[[str], None]) -> tuple[int, str]:
+    """The exit code, and the last line on stderr."""
+    last = ""
     try:
-        return subprocess.run(command, pass_fds=passed, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        with subprocess.Popen(
+            command,
+            pass_fds=passed,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+        ) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                last = line.strip() or last
+                if line.startswith(_STEP):
+                    told(line.removeprefix(_STEP).strip())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ProgramNotStarted(f"cannot start '{command[3]}': {reason}") from None
+    return process.returncode, last
 
 
 def _written(descriptor: int) -> bytes:
@@ -115,12 +144,18 @@ def _written(descriptor: int) -> bytes:
         return file.read(_MAX_ANSWER)
 
 
-def _reported(module: str, stderr: bytes) -> LmsError:
-    name, _, text = stderr.decode("utf-8", "replace").strip().rpartition("\n")[2].partition(": ")
+def _reported(module: str, last: str) -> LmsError:
+    name, _, text = last.partition(": ")
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, LmsError):
         return kind(text)
     return LmsError(f"cannot go on: {module} failed unexpectedly")
+
+
+def report_step(text: str) -> None:
+    """Tell the program that started this one what comes next."""
+    sys.stderr.write(f"{_STEP}{text}\n")
+    sys.stderr.flush()
 
 
 def report(error: LmsError) -> None:

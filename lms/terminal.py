@@ -49,10 +49,18 @@ def say(program: str, text: str) -> None:
 def complain(program: str, error: LmsError, as_json: bool) -> int:
     """Show an error and return its exit code."""
     if as_json:
-        print(json.dumps({"error": type(error).__name__, "message": str(error), "hint": error.hint}))
+        print(json.dumps({"error": type(error).__name__, "message": str(error), "hint": error.hint_at(program)}))
     say(program, str(error))
-    say(program, f"hint: {error.hint}")
+    say(program, f"hint: {error.hint_at(program)}")
     return error.exit_code
+
+
+def read_line(prompt: str) -> str:
+    """A line from the person at the terminal, asked for on stderr; nothing secret. Raises BadRequest at its end."""
+    print(f"{prompt}: ", end="", file=sys.stderr, flush=True)
+    if not (line := sys.stdin.readline()):
+        raise BadRequest(f"cannot go on without the {prompt}: nothing was typed")
+    return line.strip()
 
 
 def generated_password() -> str:
