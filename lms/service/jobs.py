@@ -36,6 +36,8 @@ from lms.service.job_book import JobBook, Task
 from lms.service.setting import NO_SECRET, Setting
 
 # What is asked for again when it was wrong, and what also says so where none was given.
+# What is supplied under these words has to be what was collected.
+_CONFIRMED: Final = frozenset({OWNER_AUTH})
 _WRONG: Final[Mapping[type[LmsError], str]] = {
     OwnerAuthFailed: OWNER_AUTH,
     EndorsementAuthFailed: ENDORSEMENT_AUTH,
@@ -150,7 +152,7 @@ class JobRunner:
     def supply(self, number: int, word: str, value: Secret) -> None:
         """Give a waiting job what it waits for; with the last word it is queued again.
 
-        Where a secret was collected under this word, only that secret is taken: it proves that the owner has it.
+        Where an owner authorisation was collected, only that one is taken: it proves that its owner has it.
         Raises NoSuchJob, BadRequest, FileProblem.
         """
         with self._turn:
@@ -177,7 +179,7 @@ class JobRunner:
             if word not in task.offered:
                 raise BadRequest(f"cannot collect '{word}' from job {number}: it has none, or it was collected already")
             secret = task.offered.pop(word)
-            if task.job.state is JobState.WAITING:
+            if task.job.state is JobState.WAITING and word in _CONFIRMED:
                 task.collected[word] = secret
             return secret
 

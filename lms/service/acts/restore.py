@@ -51,7 +51,9 @@ def _by_authority(call: Call, setting: Setting) -> Answer:
     try:
         return _answer(restore_by_authority(setting, order, owner_auth, call.secret(ENDORSEMENT_AUTH)))
     except _PASSING as error:
-        if call.waits and setting.store.load_pending() is not None:
+        pending = setting.store.load_pending()
+        if call.waits and pending is not None:
+            call.offer(APPROVAL, Secret(pending.document))  # what is to be approved, for who carries it by hand
             raise Awaiting((APPROVAL,), str(error), POLL_S) from None
         return _request(call, setting, error)
 
