@@ -22,11 +22,11 @@ _MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Times in seconds; `body_bytes` is what all requests on their way may have together, `rate` bytes a second."""
+    """Times in seconds; `body_bytes` for all requests and answers on their way together, `rate` bytes a second."""
 
     connections: int = 256
     connections_per_network: int = 16
-    body_bytes: int = 192 * _MIB
+    body_bytes: int = 256 * _MIB
     handshake_s: float = 10
     header_s: float = 30
     body_s: float = 30
@@ -90,7 +90,7 @@ class Gate:
 
 
 class Room:
-    """Bytes of requests on their way, all together."""
+    """Bytes of requests and answers on their way, all together."""
 
     def __init__(self, size: int) -> None:
         self.left = size

@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._timed.allow(self.server.limits.header_s)
         try:
             super().handle_one_request()
-        except (OSError, ValueError):
+        except OSError:
             self.close_connection = True  # gone, or too slow
         if self.server.stopping.is_set():
             self.close_connection = True
@@ -102,7 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(refused.status)
             return
         with self.server.room.taken(length) as granted:
-            self._reply(self._answer(length) if granted else self._turn_away())
+            reply = self._answer(length) if granted else self._turn_away()
+        # Who does not read holds an answer in memory as who does not write holds a request.
+        with self.server.room.taken(len(reply.envelope)) as granted:
+            self._reply(reply if granted else self._turn_away())
 
     def _answer(self, length: int) -> Reply:
         self._timed.allow(self.server.limits.transfer_s(length))
@@ -112,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         return answer(envelope, self._authority)
 
     def _turn_away(self) -> Reply:
-        self.close_connection = True  # the body stays unread
+        self.close_connection = True  # a body may be unread
         return busy()
 
     def _reply(self, reply: Reply) -> None:

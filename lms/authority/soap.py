@@ -134,7 +134,7 @@ def answer(envelope: bytes, authority: MigrationAuthority) -> Reply:
 
 def busy() -> Reply:
     """The answer to a request that there is no room for."""
-    return _Call().refuse(Fault.RECEIVER, AuthorityBusy("cannot answer now: too much is being uploaded"))
+    return _Call().refuse(Fault.RECEIVER, AuthorityBusy("cannot answer now: too much is on its way"))
 
 
 def _may_leave(error: LmsError) -> bool:

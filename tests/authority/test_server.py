@@ -20,7 +20,7 @@ from lms.wire.envelope import MAX_REQUEST, write_envelope
 from lms.wire.service_v1 import OPERATIONS, DownloadRequest, UploadRequest
 from tests.support.documents import make_owner, private_key, uuid
 from tests.support.endpoint import Endpoint
-from tests.support.keeping import station_certificate
+from tests.support.keeping import STATION, STATION_KEY, station_certificate
 from tests.support.tls import MA, pkcs8, tls_certificate
 from tests.support.tls_client import (
     INFORMATION,
@@ -181,6 +181,14 @@ def test_station_is_known_by_its_certificate(serving):
     assert (status, b"<TrustListNumber>3<" in body) == (200, True)
 
 
+def test_stations_of_every_owner_are_known_though_their_cas_have_one_name(serving, authority):
+    owners = [make_owner(label) for label in ("owner", "second", "third")]
+    ours = server_context(authority.leaf, authority.tls_key, [world.owner.ca_certificate for world in owners])
+    server = serving(contexts=lambda: ours)
+    for world in owners:
+        assert serves(server, client_context(world.certificate(STATION, STATION_KEY)))
+
+
 def test_platform_certificate_is_no_stations(serving):
     platform = station_certificate(identity=Identity(Role.PLATFORM, uuid("platform")))
     with secured(serving().port, client_context(platform)) as connection:
@@ -325,17 +333,26 @@ def test_addresses_are_counted_by_network():
 
 
 def test_bytes_on_their_way_are_limited_together(serving):
-    server = serving(body_bytes=2 * len(INFORMATION))
+    server = serving(body_bytes=4096)
     with secured(server.port) as slow, secured(server.port) as other:
-        slow.sendall(post(b"", headers=SOAP | {"Expect": "100-continue"}, length=2 * len(INFORMATION) - 1))
+        slow.sendall(post(b"", headers=SOAP | {"Expect": "100-continue"}, length=4095))
         assert slow.recv(4096).startswith(b"HTTP/1.1 100 ")
         wait_until(lambda: server.room.left == 1)
         status, headers, body = exchange(other, post())
         assert (status, headers["Connection"]) == (500, "close")
         assert b"<Code>AuthorityBusy</Code>" in body
         slow.close()
-    wait_until(lambda: server.room.left == 2 * len(INFORMATION))
+    wait_until(lambda: server.room.left == 4096)
     assert serves(server)
+
+
+def test_answers_on_their_way_count_too(serving):
+    endpoint = Endpoint(document=bytes(64 * 1024))
+    download = write_envelope(OPERATIONS["Download"].write_request(DownloadRequest(None, Kind.PACKAGE, "x")))
+    for room, code in ((64 * 1024, 500), (128 * 1024, 200)):
+        with secured(serving(lambda peer: endpoint, body_bytes=room).port) as connection:
+            status, _, body = exchange(connection, post(download))
+            assert (status, b"<Code>AuthorityBusy</Code>" in body) == (code, code == 500)
 
 
 # The end
