@@ -1,0 +1,8 @@
+"""A bus, a machine, and the programs as systemd starts them."""
+
+from __future__ import annotations
+
+from tests.bus.conftest import bus, daemons
+from tests.support.platform import machines, platform, provisioned, provisioned_machine, token
+
+__all__ = ["bus", "daemons", "machines", "platform", "provisioned", "provisioned_machine", "token"]
