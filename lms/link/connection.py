@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from dbus_next import Message, MessageFlag, MessageType
@@ -193,7 +194,7 @@ class Connection:
         """Who has this unique name. Asked once, forgotten when it disappears. Raises BusRefused."""
         if sender not in self._credentials:
             self._credentials[sender] = asyncio.create_task(self._ask_credentials(sender))
-            self._credentials[sender].add_done_callback(_consumed)
+            self._credentials[sender].add_done_callback(partial(self._on_credentials, sender))
         return await asyncio.shield(self._credentials[sender])
 
     def known(self) -> Mapping[str, Credentials]:
@@ -286,6 +287,11 @@ class Connection:
         elif signal.member == "NameLost":
             self.close()
 
+    def _on_credentials(self, sender: str, asked: asyncio.Task[Credentials]) -> None:
+        """Who is gone already will not be told to be gone: his failure is not kept."""
+        if (asked.cancelled() or asked.exception() is not None) and self._credentials.get(sender) is asked:
+            del self._credentials[sender]
+
     def _on_lost(self) -> None:
         for future in self._replies.values():
             if not future.done():
@@ -293,9 +299,3 @@ class Connection:
         self._replies.clear()
         if not self.lost.done():
             self.lost.set_result(None)
-
-
-def _consumed(asked: asyncio.Task[Credentials]) -> None:
-    """An error of a question that nobody waits for any more is no news."""
-    if not asked.cancelled():
-        asked.exception()

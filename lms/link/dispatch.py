@@ -116,8 +116,7 @@ class Dispatcher:
         self._send_error(message, refused.name, str(refused))
 
     def _send_error(self, message: Message, name: str, text: str) -> None:
-        said = text.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")
-        self._send(message, Message.new_error(message, name, said))
+        self._send(message, Message.new_error(message, name, text))
 
     def _send(self, message: Message, reply: Message) -> None:
         if message.flags & MessageFlag.NO_REPLY_EXPECTED or message.message_type is not MessageType.METHOD_CALL:

@@ -110,5 +110,8 @@ class BusService:
         names = [""]
         if of.audience is not None:
             names = [name for name, who in self._connection.known().items() if of.visible_to(who)]
-        for name in names:
-            self._connection.signal(Target(name, path, interface), member, signature, body)
+        try:
+            for name in names:
+                self._connection.signal(Target(name, path, interface), member, signature, body)
+        except (BusUnavailable, ValueError) as error:
+            _LOG.error("cannot tell %s of '%s': %s", member, path, error)

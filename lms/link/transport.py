@@ -95,17 +95,15 @@ def _is_whole(frame: bytearray) -> bool:
     return len(frame) == int(_HEADER + fields + (-fields & 7) + body)
 
 
-def _check_texts(value: Any) -> None:
-    """A bus disconnects who sends it a text with a NUL. Raises ValueError."""
-    if isinstance(value, str) and "\0" in value:
-        raise ValueError("cannot send a text with a NUL")
+def _sendable(value: Any) -> Any:
+    """A value without what no text of the bus may have, NUL and lone surrogates: a bus disconnects who sends them."""
+    if isinstance(value, str):
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, Variant):
-        _check_texts(value.value)
-    elif isinstance(value, dict):
-        _check_texts([*value.keys(), *value.values()])
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _check_texts(item)
+        return Variant(value.signature, _sendable(value.value))
+    if isinstance(value, dict):
+        return {_sendable(key): _sendable(item) for key, item in value.items()}
+    return [_sendable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class Transport:
@@ -141,7 +139,7 @@ class Transport:
         """Send a message; its descriptors stay the caller's. Raises BusUnavailable, ValueError for a bad body."""
         if not self._open:
             raise BusUnavailable("cannot send: the bus went away")
-        _check_texts(message.body)
+        message.body = _sendable(message.body)
         frame = bytes(message._marshall(negotiate_unix_fd=True))
         if len(frame) > _MAX_MESSAGE:
             raise ValueError(f"cannot send {len(frame)} bytes in one message")

@@ -44,6 +44,7 @@ class Clock:
             "Make": Method("s content", "h descriptor", self.make),
             "Fail": Method("", "", self.fail),
             "Break": Method("", "", self.break_),
+            "Large": Method("", "s text", self.large),
             "Nul": Method("", "s text", self.nul),
         }
         properties = {"Time": Property("t", lambda: self.time), "Zone": Property("s", lambda: "UTC", constant=True)}
@@ -78,7 +79,10 @@ class Clock:
         raise ValueError(SECRET)
 
     async def nul(self, call: Call) -> Answer:
-        return Answer(("a\0b",))
+        return Answer(("a\0b\udcff",))
+
+    async def large(self, call: Call) -> Answer:
+        return Answer(("x" * (17 << 20),))
 
 
 @asynccontextmanager

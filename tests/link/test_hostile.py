@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import struct
+from dataclasses import replace
 
 import dbus_next.aio
 import pytest
@@ -15,6 +16,7 @@ from dbus_next import Message
 from lms.errors import BusRefused, LmsError, WrongPassword
 from lms.link.connection import Connection, Target
 from lms.link.descriptors import sealed
+from lms.link.objects import Exported
 from lms.link.quota import MAX_CALLS, MAX_DESCRIPTORS
 from lms.link.transport import Transport
 from lms.link.values import variant
@@ -121,12 +123,29 @@ async def test_the_bus_hears_no_more_of_an_error_than_its_name(bus, caplog):
 
 
 @in_loop
-async def test_an_answer_that_the_bus_would_not_carry_is_not_sent(bus):
-    """A text with a NUL: a bus disconnects who sends one."""
+async def test_what_no_text_of_the_bus_may_have_is_replaced(bus):
+    """A bus disconnects who sends it; the control is such a message past us."""
+    control = await dbus_next.aio.MessageBus(bus_address=bus.address).connect()
+    control.send(Message.new_signal(ROOT, CLOCK, "Struck", "s", ["a\0b"]))
+    with pytest.raises((EOFError, ConnectionError)):
+        await control.wait_for_disconnect()
+    control._stream.close()
+    control._sock.close()
     async with both(bus) as (_, client):
-        with pytest.raises(LmsError, match="internal error"):
-            await client.call(TARGET, "Nul")
+        assert await client.call(TARGET, "Nul") == ("a\N{REPLACEMENT CHARACTER}b?",)
         assert await client.call(_PEER, "Ping") == ()
+
+
+@in_loop
+async def test_what_is_too_large_for_a_message_is_told_to_nobody(bus, caplog):
+    async with both(bus) as (clock, client), client.listening(NAME, member="Struck") as signals:
+        interface = replace(clock.interface, signals={"Struck": "ay bytes"})
+        clock.service.export(f"{ROOT}/large", Exported((interface,)))
+        with pytest.raises(LmsError, match="internal error"):
+            await client.call(TARGET, "Large")
+        for size in (17 << 20, 1):
+            clock.service.emit(f"{ROOT}/large", CLOCK, "Struck", b"x" * size)
+        assert (await signals.get()).body == (b"x",)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lms.errors import BusNameTaken, BusUnavailable, NoAnswer
+from lms.errors import BusNameTaken, BusRefused, BusUnavailable, NoAnswer
 from lms.link.connection import BUS, Connection, Target
 from tests.link.conftest import NAME, ROOT, TARGET, open_descriptors, served
 from tests.support.asynchronous import in_loop
@@ -78,3 +78,12 @@ async def test_credentials_are_asked_once_and_forgotten_with_their_owner(bus):
         async with await Connection.open(bus.address) as next_one:
             await next_one.call(_PEER, "Ping")
             assert name not in connection.known()
+
+
+@in_loop
+async def test_who_was_gone_before_we_asked_is_not_remembered(bus):
+    async with served(bus) as clock:
+        connection = clock.service.connection
+        with pytest.raises(BusRefused):
+            await connection.credentials(":1.4711")
+        assert not connection._credentials
