@@ -161,10 +161,10 @@ def _reason(error: Exception) -> str:
             return "no answer in time"
         case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "HTTP_REQUEST" | "RECORD_LAYER_FAILURE"):
             return "what answers there does not speak TLS"
-        case ssl.SSLError(reason=str(reason)):
-            return f"TLS failed ({reason.lower().replace('_', ' ')})"
         case http.client.IncompleteRead() | ssl.SSLEOFError() | ConnectionError():
             return "the connection was refused or broke off"
+        case ssl.SSLError(reason=str(reason)):
+            return f"TLS failed ({reason.lower().replace('_', ' ')})"
     return str(error.args[-1] if error.args else error)
 
 

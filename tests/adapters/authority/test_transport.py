@@ -87,6 +87,16 @@ def test_an_unknown_name_is_unreachable(desk, monkeypatch):
         desk.client("https://ma.example:8443").information()
 
 
+def test_another_address_of_the_host_is_tried(desk, monkeypatch):
+    gone, server = (desk.server(say(GOOD_ANSWER)) for _ in range(2))
+    gone.close()
+    ports = [int(s.address.rpartition(":")[2]) for s in (gone, server)]
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert desk.client("https://ma.example:8443").information() == INFORMATION
+    assert server.accepted == 1
+
+
 def test_nobody_there_is_unreachable(desk):
     server = desk.server(say(GOOD_ANSWER))
     server.close()
@@ -160,10 +170,12 @@ def test_another_answer_is_refused(desk, case):
     assert words in text
 
 
-def test_environment_has_no_say(desk, monkeypatch):
+def test_environment_has_no_say_and_nothing_else_is_fetched(desk, monkeypatch):
     proxy = desk.server(say(GOOD_ANSWER))
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, proxy.address.replace("https", "http"))
     server = desk.server(say(GOOD_ANSWER))
+    asked, resolve = [], socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **k: asked.append(host) or resolve(host, *a, **k))
     assert desk.client(server).information() == INFORMATION
-    assert (proxy.accepted, server.accepted) == (0, 1)
+    assert (proxy.accepted, server.accepted, asked) == (0, 1, ["127.0.0.1"])
