@@ -11,6 +11,7 @@ from lms.link.connection import Target
 from lms.link.descriptors import sealed
 from lms.link.objects import OBJECT_MANAGER
 from lms.names import BUS_NAME, JOB, MANAGER, ROOT_PATH
+from tests.support.agent import agent
 from tests.support.asynchronous import in_loop
 from tests.support.bus import NOBODY, POLICIES, PolicyKit, owned
 from tests.support.daemon import THE_MANAGER, client
@@ -59,6 +60,20 @@ async def test_polkit_is_asked_for_the_verb(bus, archived, daemons, polkitd, pac
         with pytest.raises(NotAuthorized, match=r"org\.localmigration1\.archive"):
             await them.verb("Archive")
         assert (await root.act("Archive")).result == "done"
+
+
+@in_loop
+async def test_a_person_is_asked_only_where_the_flags_say_so(bus, archived, daemons, polkitd):
+    daemons(archived)
+    async with client(bus.address) as root, client(bus.address, NOBODY) as them:
+        await owned(root.connection, _POLKIT)
+        async with agent(bus, answers=True) as asked:
+            with pytest.raises(NotAuthorized, match="takes a password"):
+                await them.verb("Archive")
+            assert not asked
+            _, path = await them.verb("Archive", flags=1)
+            assert asked == ["org.localmigration1.archive"]
+            assert (await them.until(path, "finished"))["Result"] == "done"
 
 
 @in_loop

@@ -129,3 +129,13 @@ async def test_a_daemon_that_ends_gives_its_name_back(bus, platform, daemons):
         await owned(watcher, BUS_NAME)
         daemon.stop()
         await owned(watcher, BUS_NAME, by_somebody=False)
+
+
+@in_loop
+async def test_the_systems_bus_is_found_by_its_name(bus, platform, daemons):
+    daemon = daemons(platform)
+    daemon.stop()
+    platform.write_config(bus='"system"')
+    daemon.start(DBUS_SYSTEM_BUS_ADDRESS=bus.address).until("READY=1")
+    async with client(bus.address) as us:
+        assert (await us.properties())["State"] == "unprovisioned"

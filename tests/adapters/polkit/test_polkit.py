@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from lms.adapters.polkit import Polkit
 from lms.errors import NotAuthorized
-from lms.link.connection import BUS, Connection, Target
+from lms.link.connection import BUS, Connection
 from lms.link.dispatch import Dispatcher
 from lms.link.objects import Exported, Objects
 from lms.link.tables import Answer, Call, Interface, Method
-from lms.link.values import variant
+from tests.support.agent import AUTHORITY, agent
 from tests.support.asynchronous import in_loop
 from tests.support.bus import NOBODY, as_user, owned
-
-_AUTHORITY = Target(
-    "org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority", "org.freedesktop.PolicyKit1.Authority"
-)
-_AGENT = "org.freedesktop.PolicyKit1.AuthenticationAgent"
 
 
 @dataclass
@@ -51,7 +44,7 @@ async def ends(bus, polkitd) -> AsyncIterator[Ends]:
     """Everybody on the bus."""
     async with await Connection.open(bus.address) as service:
         polkitd.start()
-        await owned(service, _AUTHORITY.destination)
+        await owned(service, AUTHORITY.destination)
         with as_user(NOBODY):
             caller = await Connection.open(bus.address)
         async with caller:
@@ -78,7 +71,7 @@ async def test_without_polkit_the_answer_is_no(bus, polkitd):
     async with ends(bus, polkitd) as those:
         assert await those.may("inspect")
         polkitd.stop()
-        await owned(those.service, _AUTHORITY.destination, by_somebody=False)
+        await owned(those.service, AUTHORITY.destination, by_somebody=False)
         assert not await those.may("inspect")
         assert await those.may("inspect", uid=0)
         bus.stop()
@@ -122,10 +115,10 @@ async def test_an_authority_that_does_not_answer_or_talks_nonsense_is_a_no(bus):
         "CancelCheckAuthorization": Method("s id", "", cancel),
     }
     async with await Connection.open(bus.address) as impostor, await Connection.open(bus.address) as service:
-        objects = Objects(_AUTHORITY.path)
-        objects.add(_AUTHORITY.path, Exported((Interface(_AUTHORITY.interface, methods),)))
+        objects = Objects(AUTHORITY.path)
+        objects.add(AUTHORITY.path, Exported((Interface(AUTHORITY.interface, methods),)))
         dispatcher = Dispatcher(impostor, objects)
-        await impostor.request_name(_AUTHORITY.destination)
+        await impostor.request_name(AUTHORITY.destination)
         those = Ends(service, impostor)
         assert await those.may("restore")
         assert not await those.may("provision")
@@ -135,38 +128,6 @@ async def test_an_authority_that_does_not_answer_or_talks_nonsense_is_a_no(bus):
         those.more = {}
         methods["CheckAuthorization"] = Method(methods["CheckAuthorization"].takes, "s nonsense", cancel)
         assert not await those.may("restore")
-        await dispatcher.close()
-
-
-@asynccontextmanager
-async def agent(bus, answers: bool) -> AsyncIterator[list[str]]:
-    """What asks a person for a password: here it answers by itself; the actions that it was asked about."""
-    asked: list[str] = []
-
-    async def begin(call: Call) -> Answer:
-        asked.append(call.body[0])
-        if answers:
-            cookie, identity = call.body[4], call.body[5][0]
-            kind, details = identity
-            named = [kind, {key: variant("u", value) for key, value in details.items()}]
-            await person.call(_AUTHORITY, "AuthenticationAgentResponse2", "us(sa{sv})", os.getuid(), cookie, named)
-        return Answer()
-
-    methods = {
-        "BeginAuthentication": Method(
-            "s action, s message, s icon, a{ss} details, s cookie, a(sa{sv}) identities", "", begin
-        )
-    }
-    started = int(Path("/proc/self/stat").read_text().rsplit(") ", 1)[1].split()[19])
-    facts = {"pid": variant("u", os.getpid()), "start-time": variant("t", started), "uid": variant("i", NOBODY)}
-    async with await Connection.open(bus.address) as person:
-        objects = Objects("/agent")
-        objects.add("/agent", Exported((Interface(_AGENT, methods),)))
-        dispatcher = Dispatcher(person, objects)
-        await person.call(
-            _AUTHORITY, "RegisterAuthenticationAgent", "(sa{sv})ss", ["unix-process", facts], "en_US.UTF-8", "/agent"
-        )
-        yield asked
         await dispatcher.close()
 
 

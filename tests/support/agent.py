@@ -1,0 +1,52 @@
+"""What asks a person for a password, for polkit: here it answers by itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from lms.link.connection import Connection, Target
+from lms.link.dispatch import Dispatcher
+from lms.link.objects import Exported, Objects
+from lms.link.tables import Answer, Call, Interface, Method
+from lms.link.values import variant
+from tests.support.bus import NOBODY
+
+AUTHORITY = Target(
+    "org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority", "org.freedesktop.PolicyKit1.Authority"
+)
+_AGENT = "org.freedesktop.PolicyKit1.AuthenticationAgent"
+
+
+@asynccontextmanager
+async def agent(bus, answers: bool) -> AsyncIterator[list[str]]:
+    """The agent of nobody, in this process; the actions that it was asked about."""
+    asked: list[str] = []
+
+    async def begin(call: Call) -> Answer:
+        asked.append(call.body[0])
+        if answers:
+            cookie, identity = call.body[4], call.body[5][0]
+            kind, details = identity
+            named = [kind, {key: variant("u", value) for key, value in details.items()}]
+            await person.call(AUTHORITY, "AuthenticationAgentResponse2", "us(sa{sv})", os.getuid(), cookie, named)
+        return Answer()
+
+    methods = {
+        "BeginAuthentication": Method(
+            "s action, s message, s icon, a{ss} details, s cookie, a(sa{sv}) identities", "", begin
+        )
+    }
+    started = int(Path("/proc/self/stat").read_text().rsplit(") ", 1)[1].split()[19])
+    facts = {"pid": variant("u", os.getpid()), "start-time": variant("t", started), "uid": variant("i", NOBODY)}
+    async with await Connection.open(bus.address) as person:
+        objects = Objects("/agent")
+        objects.add("/agent", Exported((Interface(_AGENT, methods),)))
+        dispatcher = Dispatcher(person, objects)
+        await person.call(
+            AUTHORITY, "RegisterAuthenticationAgent", "(sa{sv})ss", ["unix-process", facts], "en_US.UTF-8", "/agent"
+        )
+        yield asked
+        await dispatcher.close()
