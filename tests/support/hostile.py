@@ -93,7 +93,10 @@ def say(*answers: bytes) -> Script:
 
 
 class HostileServer:
-    """`script` runs once for each request; `heard` are the requests, `accepted` counts TCP connections."""
+    """`script` runs once for each request; `heard` are the requests, `accepted` counts TCP connections.
+
+    `ended` is set once a client has ended its connection by itself.
+    """
 
     def __init__(
         self,
@@ -114,6 +117,7 @@ class HostileServer:
         self.heard: list[bytes] = []
         self.shown: list[bytes | None] = []
         self.over = threading.Event()
+        self.ended = threading.Event()
         self._connections: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -162,6 +166,7 @@ class HostileServer:
                     self.heard.append(request)
                     self.shown.append(secured.getpeercert(binary_form=True))
                     self._script(line)
+                self.ended.set()
 
 
 def _tls(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -73,6 +74,8 @@ class AuthorityClient:
         self._ma_id = ma_id
         self._channel = Channel(address, judge, station)
         self._soap = Soap(self._channel.post)
+        # zeep's objects refer to each other: else a client that nobody has any more would keep its connection.
+        weakref.finalize(self, self._channel.close)
         self._deadline_s = deadline_s
         self._clock = clock
         self._pause = pause

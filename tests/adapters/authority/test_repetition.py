@@ -8,12 +8,14 @@ from hashlib import sha256
 
 import pytest
 
+from lms.adapters.authority import AuthorityClient
 from lms.errors import AuthorityBusy, AuthorityFailed, AuthorityUnreachable
 from lms.model.authorities import Hello, Inventory, Kind, Receipt
 from lms.wire.service_v1 import DownloadAnswer, KeyAnswer, ReceiptAnswer
 from tests.adapters.authority.conftest import GOOD_ANSWER, INFORMATION
-from tests.support.documents import NOW, uuid
+from tests.support.documents import NOW, make_owner, uuid
 from tests.support.hostile import answer, fault, http, say
+from tests.support.tls import MA
 
 BUSY = fault("AuthorityBusy")
 RECEIPT = ReceiptAnswer(Receipt("x", sha256(b"document").digest(), NOW, False))
@@ -111,6 +113,14 @@ def test_a_connection_serves_many_calls(desk):
     client.close()
     client.information()
     assert (server.accepted, len(server.heard)) == (2, 4)
+
+
+def test_a_client_that_nobody_has_any_more_ends_its_connection(desk):
+    server = desk.server(say(GOOD_ANSWER))
+    client = AuthorityClient(server.address, MA.uuid, make_owner().owner, None)
+    assert client.information() == INFORMATION
+    del client
+    assert server.ended.wait(60)
 
 
 def test_a_connection_that_ended_meanwhile_costs_no_attempt(desk):
