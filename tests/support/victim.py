@@ -1,7 +1,8 @@
 """Runs acts of `lms.boot`, and jobs, in processes that can be killed at any moment.
 
 The server below has imported everything and forks for each act, so that a run costs what the act costs. A
-child calls `lms.boot.main` with descriptors as `lms.process` would give them, or `tests.support.job_victim`.
+child calls `lms.boot.main` with descriptors as `lms.process` would give them, `lms-authority` with its words, or
+`tests.support.job_victim`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 KILLED = -signal.SIGKILL
+AUTHORITY = "authority"  # an act of the victim: `lms-authority` with the JSON list in the file `words`
 JOBS = "jobs"  # an act of the victim: run the jobs of the order in the file `order`
 _FILE_EVENTS = ("os.rename", "os.link", "os.remove")
 
@@ -79,6 +81,18 @@ def _jobs(order: dict[str, Any]) -> int:
     return job_victim.run_jobs(Path(order["config"]), Path(order["files"]["order"]))
 
 
+def _authority(order: dict[str, Any]) -> int:
+    from lms.authority import main
+
+    words = json.loads(Path(order["files"]["words"]).read_text())
+    sys.argv = ["lms-authority", "--config", order["config"], *words]
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the server's own is its line to the test
+    return main.main()
+
+
+_OTHERS = {JOBS: _jobs, AUTHORITY: _authority}
+
+
 def _act(order: dict[str, Any]) -> int:
     seen = 0
 
@@ -91,11 +105,12 @@ def _act(order: dict[str, Any]) -> int:
 
     if order["die"]:
         sys.addaudithook(look)
-    return _jobs(order) if order["act"] == JOBS else _boot(order)
+    return _OTHERS.get(order["act"], _boot)(order)
 
 
 def _serve() -> None:
     from lms import boot  # noqa: F401 - imported once, before the forks
+    from lms.authority import main  # noqa: F401
     from tests.support import job_victim  # noqa: F401
 
     for line in sys.stdin:
