@@ -27,7 +27,7 @@ from lms.service.diagnosis import Reason
 from lms.service.line import Chip, Whereabouts, open_line
 from lms.service.setting import NO_SECRET
 from tests.support.documents import NOW
-from tests.support.migration import ADDRESS, Authority, Office, enrolled, restore
+from tests.support.migration import ADDRESS, Authority, ChipAuthority, Office, enrolled, restore
 from tests.support.platform import PRECIOUS, Platform, no_authority
 
 
@@ -41,12 +41,12 @@ class Lost(NamedTuple):
 
 
 @pytest.fixture
-def lost(tmp_path, machines):
-    """The disk of a machine that had archived at an authority, in a new board."""
+def lost(tmp_path, machines, request):
+    """The disk of a machine that had archived at an authority, in a new board; without a parameter, in software."""
     directory = tmp_path / "world"
     directory.mkdir()
     office = Office()
-    authority = Authority(directory, office)
+    authority = getattr(request, "param", Authority)(directory, office)
     with Platform(directory / "machine") as platform:
         enrolled(platform, office, authority)
         child = platform.seal()
@@ -60,6 +60,7 @@ def request_of(board):
     return board.store.load_pending().document
 
 
+@pytest.mark.parametrize("lost", [Authority, ChipAuthority], indirect=True, ids=["software", "tpm"])
 def test_the_keys_come_back_after_the_owners_approval(lost):
     board, office, authority, child = lost.board, lost.office, lost.authority, lost.child
     with pytest.raises(ApprovalPending):
@@ -100,9 +101,14 @@ def test_a_denied_request_says_so(lost):
     board, authority = lost.board, lost.authority
     with pytest.raises(ApprovalPending):
         restore(board)
-    authority.station.delete(b"", board.store.load_pending().request_id.hex().upper())
+    denied = board.store.load_pending().request_id
+    authority.station.delete(b"", denied.hex().upper())
     with pytest.raises(Denied):
         restore(board)
+    with pytest.raises(ApprovalPending):  # whoever begins again asks anew
+        restore(board)
+    assert board.store.load_pending().request_id != denied
+    restore(board, approval=lost.office.approve(request_of(board)))
 
 
 def test_what_is_in_its_place_stays(lost):

@@ -14,19 +14,23 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+from lms.adapters.tpm import TpmDevice
 from lms.adapters.vault import SqlVault, open_vault
 from lms.model.authorities import AuthorityIdentity, Kind, Peer
 from lms.model.exchange import VerifiedRestoreRequest
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, digits
 from lms.model.platform import PlatformState
 from lms.model.release import EnrolmentOrder, RestorationAnswer, RestorationOrder
+from lms.ports import VaultKey
 from lms.service.approving import approve_restore
 from lms.service.archive import archive
 from lms.service.enroll import enroll_authority
 from lms.service.enrolment import accept_grant, request_enrolment
 from lms.service.granting import grant
 from lms.service.keeping import AuthoritySetting, Keeper, Limits
+from lms.service.keeping.chip import ChipSetting, ChipVaultKey, chip_opener, ensure_vault, make_chip_identity
 from lms.service.keeping.enrolment import (
+    Opener,
     accept_authority_grant,
     authority_request_id,
     make_software_identity,
@@ -42,6 +46,7 @@ from lms.wire.token_v1 import read_sheet
 from tests.support.documents import NOW, OwnerWorld, make_owner, uuid
 from tests.support.keeping import station_certificate
 from tests.support.platform import OWNER_AUTH, Platform, Token
+from tests.support.swtpm import SoftwareTpm
 
 ADDRESS = "https://ma.example:8443"
 PLATFORM = Peer("192.0.2.7", None)
@@ -104,31 +109,33 @@ class Line:
 
 
 class Authority:
-    """A software MA with its own directory, serving one owner."""
+    """An MA with its own directory, serving one owner; its keys are in software."""
 
     def __init__(self, directory: Path, office: Office, name: str = "ma", limits: Limits | None = None) -> None:
         self.office = office
-        self.identity: AuthorityIdentity = make_software_identity(uuid(name), (ADDRESS,))
+        self.identity, key, opens = self._made(directory, name)
         self.path = directory / f"{name}.sqlite"
         self.vault: SqlVault = open_vault(f"sqlite:///{self.path}")
         self.now = NOW
         granted = office.grant(request_authority_enrolment(self.identity, NOW), authority_request_id(self.identity))
         with self.vault.transaction() as transaction:
-            kept, _ = accept_authority_grant(
-                self.identity, software_opener(self.identity), transaction, granted, office.world.owner, NOW
-            )
+            kept, _ = accept_authority_grant(self.identity, opens, transaction, granted, office.world.owner, NOW)
         self.leaf = kept.tls_certificate
-        assert self.identity.vault_key is not None
         self.setting = AuthoritySetting(
             identity=self.identity,
             vault=self.vault,
-            key=SoftwareVaultKey(self.identity.vault_key),
+            key=key,
             leaf=lambda: self.leaf,
             now=lambda: self.now,
             monotonic=time.monotonic,
             limits=limits or Limits(),
         )
         self.keeper = Keeper(self.setting)
+
+    def _made(self, directory: Path, name: str) -> tuple[AuthorityIdentity, VaultKey, Opener]:
+        identity = make_software_identity(uuid(name), (ADDRESS,))
+        assert identity.vault_key is not None
+        return identity, SoftwareVaultKey(identity.vault_key), software_opener(identity)
 
     def copied_to(self, directory: Path) -> Authority:
         """The same authority with the same owner, as of now, on a machine of its own."""
@@ -163,6 +170,24 @@ class Authority:
     def close(self) -> None:
         """Let go of the store."""
         self.vault.close()
+
+
+class ChipAuthority(Authority):
+    """An MA whose vault lives in a TPM: `machine`, reached by `tpm`."""
+
+    def _made(self, directory: Path, name: str) -> tuple[AuthorityIdentity, VaultKey, Opener]:
+        self.machine = SoftwareTpm(directory / f"tpm-of-{name}").start()
+        self.tpm = TpmDevice(self.machine.tcti)
+        setting = ChipSetting(self.tpm, lambda: NOW)
+        identity = make_chip_identity(setting, uuid(name), (ADDRESS,), OWNER_AUTH, unverified_tpm=True)
+        ensure_vault(setting, identity, OWNER_AUTH)
+        return identity, ChipVaultKey(self.tpm, identity), chip_opener(self.tpm, identity, NO_SECRET)
+
+    def close(self) -> None:
+        """Let go of the store, and end the TPM."""
+        super().close()
+        self.tpm.close()
+        self.machine.remove()
 
 
 def approve_platform(platform: Platform, office: Office, **changes) -> PlatformState:
