@@ -22,7 +22,10 @@ from lms.model.authorities import (
     KeptRelease,
     KeptRequest,
     Kind,
+    ListedRequest,
     Receipt,
+    RequestKind,
+    RequestState,
     ServiceInformation,
     Session,
 )
@@ -251,12 +254,20 @@ class PackageArchive(Protocol):
         """Add a package and read it back; one that is there is never overwritten."""
         ...
 
+    def find(self, platform_id: UUID, sequence: int, package_id: UUID) -> str | None:
+        """Where this package lies, in words for a person; None where it does not."""
+        ...
+
 
 class RecoveryPlace(Protocol):
     """What a machine whose root cannot be opened finds: the newest package and the recovery sheet."""
 
     def publish(self, package: bytes, sheet: bytes | None) -> None:
         """Replace both; without a sheet the one that is there stays."""
+        ...
+
+    def find(self) -> str | None:
+        """Where the package lies, in words for a person; None where there is none."""
         ...
 
     def package(self) -> bytes | None:
@@ -350,7 +361,7 @@ class VaultTransaction(Protocol):
         ...
 
     def packages(self, platform_id: UUID) -> tuple[KeptPackage, ...]:
-        """All packages of a platform, highest Sequence first."""
+        """All packages of a platform, whoever's it is said to be, highest Sequence first."""
         ...
 
     def package(self, package_id: UUID) -> bytes | None:
@@ -358,7 +369,7 @@ class VaultTransaction(Protocol):
         ...
 
     def keep_package(self, package: KeptPackage, document: bytes) -> None:
-        """Add a package. Raises PackageConflict where its PackageID, or (platform, Sequence), is taken."""
+        """Add a package. Raises PackageConflict where its PackageID, or (owner, platform, Sequence), is taken."""
         ...
 
     def mark_package(self, package_id: UUID, when: datetime) -> None:
@@ -373,12 +384,24 @@ class VaultTransaction(Protocol):
         """One request."""
         ...
 
-    def requests(self, owner: bytes) -> tuple[KeptRequest, ...]:
+    def requests(self, owner: bytes) -> tuple[ListedRequest, ...]:
         """All requests of an owner's queue, newest first."""
+        ...
+
+    def requests_of(self, ek_name: Name) -> tuple[ListedRequest, ...]:
+        """All requests that the TPM with this EK left, in whichever queue, newest first."""
         ...
 
     def count_requests(self, address: str | None) -> int:
         """How many requests are pending: from one address, or in total."""
+        ...
+
+    def crowding_request(self) -> bytes | None:
+        """RequestID of the oldest pending request of the address that has most of them; None where none is pending."""
+        ...
+
+    def forget_requests(self, kind: RequestKind, state: RequestState, before: datetime) -> None:
+        """Drop all requests of a kind and state that were received before a time."""
         ...
 
     def keep_request(self, request: KeptRequest) -> None:
@@ -390,7 +413,7 @@ class VaultTransaction(Protocol):
         ...
 
     def releases(self, platform_id: UUID) -> tuple[KeptRelease, ...]:
-        """All releases of a platform, newest first."""
+        """All releases of a platform, whoever's it is said to be, newest first."""
         ...
 
     def keep_release(self, release: KeptRelease) -> None:

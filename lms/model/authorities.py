@@ -113,13 +113,14 @@ class KeptRequest:
 
 @dataclass(frozen=True, slots=True)
 class KeptRelease:
-    """A package handed out to a pair under an approval.
+    """A package handed out to a pair under an approval of the owner with this fingerprint.
 
     `retires` are the platform's other pairs at that time: they end when the new pair has archived (`confirmed`),
     or at once where the approval said `stolen`. `ended` where a later approval superseded the release.
     """
 
     request_id: bytes
+    owner: bytes
     platform_id: UUID
     package_id: UUID
     ek_name: Name

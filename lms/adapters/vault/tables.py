@@ -138,7 +138,9 @@ PACKAGES: Final = Table(
     _column("digest", LargeBinary),
     _column("size", BigInteger),
     _column("marked", Moment, nullable=True),
-    Index("packages_by_platform", "platform_id", "sequence", unique=True),
+    Index("packages_by_platform", "platform_id", "sequence"),
+    # A PlatformID is its owner's word: another owner's takes no Sequence away.
+    Index("packages_once", "owner", "platform_id", "sequence", unique=True),
 )
 
 # Up to 64 MiB a row: beside the packages, so that a list never reads past them.
@@ -165,12 +167,14 @@ REQUESTS: Final = Table(
     _column("answer", LargeBinary, nullable=True),
     Index("requests_by_owner", "owner", "received", "request_id"),
     Index("requests_by_address", "state", "address"),
+    Index("requests_by_chip", "ek_name", "received", "request_id"),
 )
 
 RELEASES: Final = Table(
     "releases",
     SCHEMA,
     Column("request_id", LargeBinary, primary_key=True),
+    _column("owner", LargeBinary),
     _column("platform_id", Uuid),
     _column("package_id", Uuid),
     _column("ek_name", NameColumn),

@@ -15,10 +15,23 @@ from sqlalchemy.dialects import postgresql, sqlite
 from lms.adapters.vault.failures import named
 from lms.adapters.vault.tables import DOCUMENTS, OWNERS, PACKAGES, RELEASES, REQUESTS
 from lms.errors import LmsError, PackageConflict, VaultFailed
-from lms.model.authorities import KeptOwner, KeptPackage, KeptRelease, KeptRequest, RequestState
+from lms.model.authorities import (
+    KeptOwner,
+    KeptPackage,
+    KeptRelease,
+    KeptRequest,
+    ListedRequest,
+    RequestKind,
+    RequestState,
+)
+from lms.model.keys import Name
 
 # "ON CONFLICT" is said alike by both, but belongs to neither's common tongue.
 _INSERT: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+_LISTED: Final = [REQUESTS.c[field.name] for field in fields(ListedRequest)]
+_NEWEST_FIRST: Final = (REQUESTS.c.received.desc(), REQUESTS.c.request_id.desc())
 
 
 def _row(value: KeptOwner | KeptPackage | KeptRequest | KeptRelease) -> dict[str, Any]:
@@ -81,7 +94,7 @@ class SqlTransaction:
         return rows[0]["document"] if rows else None
 
     def keep_package(self, package: KeptPackage, document: bytes) -> None:
-        """Add a package. Raises PackageConflict where its PackageID, or (platform, Sequence), is taken."""
+        """Add a package. Raises PackageConflict where its PackageID, or (owner, platform, Sequence), is taken."""
         adding = _INSERT[self._connection.dialect.name](PACKAGES).values(_row(package))
         if not self._rows("keep a package", adding.on_conflict_do_nothing().returning(PACKAGES.c.package_id)):
             raise PackageConflict(f"cannot keep package {package.package_id}: its ID or its Sequence is taken")
@@ -101,11 +114,15 @@ class SqlTransaction:
         rows = self._rows("read a request", select(REQUESTS).where(REQUESTS.c.request_id == request_id))
         return KeptRequest(**rows[0]) if rows else None
 
-    def requests(self, owner: bytes) -> tuple[KeptRequest, ...]:
+    def requests(self, owner: bytes) -> tuple[ListedRequest, ...]:
         """All requests of an owner's queue, newest first."""
-        mine = select(REQUESTS).where(REQUESTS.c.owner == owner)
-        rows = self._rows("list requests", mine.order_by(REQUESTS.c.received.desc(), REQUESTS.c.request_id.desc()))
-        return tuple(KeptRequest(**row) for row in rows)
+        mine = select(*_LISTED).where(REQUESTS.c.owner == owner)
+        return tuple(ListedRequest(**row) for row in self._rows("list requests", mine.order_by(*_NEWEST_FIRST)))
+
+    def requests_of(self, ek_name: Name) -> tuple[ListedRequest, ...]:
+        """All requests that the TPM with this EK left, in whichever queue, newest first."""
+        its = select(*_LISTED).where(REQUESTS.c.ek_name == ek_name)
+        return tuple(ListedRequest(**row) for row in self._rows("list requests", its.order_by(*_NEWEST_FIRST)))
 
     def count_requests(self, address: str | None) -> int:
         """How many requests are pending: from one address, or in total."""
@@ -114,6 +131,21 @@ class SqlTransaction:
         )
         counted = pending if address is None else pending.where(REQUESTS.c.address == address)
         return int(self._rows("count requests", counted)[0]["pending"])
+
+    def crowding_request(self) -> bytes | None:
+        """RequestID of the oldest pending request of the address that has most of them; None where none is pending."""
+        pending = REQUESTS.c.state == RequestState.PENDING
+        crowd = select(REQUESTS.c.address).where(pending).group_by(REQUESTS.c.address)
+        crowd = crowd.order_by(func.count().desc(), func.min(REQUESTS.c.received)).limit(1)
+        oldest = select(REQUESTS.c.request_id).where(pending, REQUESTS.c.address == crowd.scalar_subquery())
+        oldest = oldest.order_by(REQUESTS.c.received, REQUESTS.c.request_id).limit(1)
+        rows = self._rows("look for a request", oldest)
+        return rows[0]["request_id"] if rows else None
+
+    def forget_requests(self, kind: RequestKind, state: RequestState, before: datetime) -> None:
+        """Drop all requests of a kind and state that were received before a time."""
+        old = (REQUESTS.c.kind == kind) & (REQUESTS.c.state == state) & (REQUESTS.c.received < before)
+        self._change("forget requests", delete(REQUESTS).where(old))
 
     def keep_request(self, request: KeptRequest) -> None:
         """Add a request, or replace what is kept under its RequestID."""

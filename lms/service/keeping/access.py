@@ -1,23 +1,31 @@
-"""What an asker may do at an authority: the owner's newest trust list decides, at each call (PROTOCOL §5, §7)."""
+"""What an asker may do at an authority: the owner's newest trust list decides, at each call (PROTOCOL §5, §7).
+
+An MA may serve owners who do not trust each other. A PlatformID is its owner's word and another owner may say it too:
+what is kept of a platform is kept of this owner's platform.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Final
+from uuid import UUID
 
 from lms.errors import LmsError, NotAuthorised
-from lms.model.authorities import KeptOwner
+from lms.model.authorities import KeptOwner, KeptPackage, KeptRelease
 from lms.model.owner import Owner
 from lms.model.packages import Signed
-from lms.model.trust import Identity, Role, TrustedPlatform, TrustList
+from lms.model.trust import Identity, Pair, Role, TrustedPlatform, TrustList
 from lms.ports import VaultTransaction
 from lms.service.keeping.sessions import Claim
 from lms.wire.anchor import read_owner
 from lms.wire.certificates import SignerRule, judge_signer
 from lms.wire.trust_list import newer, read_trust_list
 
-_MSA = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
+_MSA: Final = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @lru_cache(maxsize=16)
@@ -39,9 +47,21 @@ class Served:
         """Read what is kept of an owner; it was verified when it was taken, and is again."""
         return cls(kept, *_trusted(kept.document, kept.trust_list))
 
-    def platform(self, claim: Claim) -> TrustedPlatform | None:
-        """The platform that the claim is for, where the trust list knows it, with whatever pair."""
-        return next((p for p in self.trusted.platforms if p.platform_id == claim.platform_id), None)
+    def approved(self, platform_id: UUID, pair: Pair) -> TrustedPlatform | None:
+        """The platform, where the trust list knows it with this pair and does not withdraw it."""
+        platform = self.trusted.platform(platform_id)
+        if platform is None or pair not in platform.pairs:
+            return None
+        withdrawn = self.trusted.withdrawn_since(Identity(Role.PLATFORM, platform_id))
+        return platform if withdrawn is None else None
+
+    def packages(self, transaction: VaultTransaction, platform_id: UUID) -> tuple[KeptPackage, ...]:
+        """All packages of this owner's platform, highest Sequence first."""
+        return tuple(p for p in transaction.packages(platform_id) if p.owner == self.kept.fingerprint)
+
+    def releases(self, transaction: VaultTransaction, platform_id: UUID) -> tuple[KeptRelease, ...]:
+        """All releases of this owner's platform, newest first."""
+        return tuple(r for r in transaction.releases(platform_id) if r.owner == self.kept.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +71,10 @@ class Bound:
     claim: Claim
     served: Served
     platform: TrustedPlatform
+
+    def packages(self, transaction: VaultTransaction) -> tuple[KeptPackage, ...]:
+        """All its packages, highest Sequence first."""
+        return self.served.packages(transaction, self.claim.platform_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +91,14 @@ def served_owners(transaction: VaultTransaction) -> tuple[Served, ...]:
 
 def bound(transaction: VaultTransaction, claim: Claim) -> Bound | None:
     """The platform behind a claim, where its pair may act for it; None where it may do no more than ask."""
-    for served in served_owners(transaction):
-        platform = served.platform(claim)
-        if platform is None or claim.pair not in platform.pairs:
-            continue
-        since = served.trusted.withdrawn_since(Identity(Role.PLATFORM, claim.platform_id))
-        if since is None and not _retired(transaction, claim):
-            return Bound(claim, served, platform)
-    return None
+    found = [
+        Bound(claim, served, platform)
+        for served in served_owners(transaction)
+        if (platform := served.approved(claim.platform_id, claim.pair)) is not None
+        and not _retired(served.releases(transaction, claim.platform_id), claim.pair)
+    ]
+    served = _whose(transaction, [b.served for b in found], claim.platform_id)
+    return next((b for b in found if b.served is served), None)
 
 
 def require_bound(transaction: VaultTransaction, claim: Claim) -> Bound:
@@ -85,11 +109,21 @@ def require_bound(transaction: VaultTransaction, claim: Claim) -> Bound:
     return found
 
 
-def _retired(transaction: VaultTransaction, claim: Claim) -> bool:
-    for release in transaction.releases(claim.platform_id):  # newest first
-        if (release.ek_name, release.srk_name) == (claim.pair.ek_name, claim.pair.srk_name):
+def _whose(transaction: VaultTransaction, knowing: Sequence[Served], platform_id: UUID) -> Served | None:
+    """Of several owners who say that a platform is theirs, the one whose package of it was here first."""
+    if len(knowing) < 2:
+        return knowing[0] if knowing else None
+    return min(knowing, key=lambda s: min((p.stored for p in s.packages(transaction, platform_id)), default=_NEVER))
+
+
+def _retired(releases: Sequence[KeptRelease], pair: Pair) -> bool:
+    own = [r for r in releases if Pair(r.ek_name, r.srk_name) == pair]
+    if own and all(r.ended and not r.confirmed for r in own):
+        return True  # superseded before it had archived: that TPM never was the platform
+    for release in releases:  # newest first
+        if release in own:
             return False
-        if claim.pair in release.retires and (release.confirmed or release.stolen):
+        if pair in release.retires and (release.confirmed or release.stolen):
             return True
     return False
 
@@ -97,8 +131,8 @@ def _retired(transaction: VaultTransaction, claim: Claim) -> bool:
 def served_for(transaction: VaultTransaction, claim: Claim) -> Served | None:
     """Whose queue a request of this platform belongs to: its owner's, or that of the one owner who is served."""
     owners = served_owners(transaction)
-    known = next((s for s in owners if s.platform(claim) is not None), None)
-    return known or (owners[0] if len(owners) == 1 else None)
+    knowing = tuple(s for s in owners if s.trusted.platform(claim.platform_id) is not None)
+    return _whose(transaction, knowing, claim.platform_id) or (owners[0] if len(owners) == 1 else None)
 
 
 def signed_by_msa(transaction: VaultTransaction, signed: Signed, now: datetime) -> Served:
@@ -116,6 +150,8 @@ def signed_by_msa(transaction: VaultTransaction, signed: Signed, now: datetime) 
 
 def keep_trust_list(transaction: VaultTransaction, served: Served, offered: bytes) -> bool:
     """Take a trust list where it is newer; whether it was. Raises the errors of `newer`."""
+    if offered == served.kept.trust_list:
+        return False
     newest = newer(served.kept.trust_list, offered, served.owner)
     if newest == served.kept.trust_list:
         return False

@@ -19,10 +19,8 @@ from lms.model.authorities import (
     Challenge,
     Hello,
     Inventory,
-    KeptRequest,
     Kind,
     ListedPackage,
-    ListedRequest,
     Peer,
     Receipt,
     RequestKind,
@@ -152,7 +150,7 @@ def _package_id(text: str) -> UUID:
 
 def _give_package(call: _Call, id: str) -> bytes:
     asker, package_id = call.bound, _package_id(id)
-    if any(p.package_id == package_id for p in call.transaction.packages(asker.claim.platform_id)):
+    if any(p.package_id == package_id for p in asker.packages(call.transaction)):
         document = call.transaction.package(package_id)
         if document is not None:
             return document
@@ -163,19 +161,23 @@ def _give_released(call: _Call, id: str) -> bytes:
     return release(call.setting, call.transaction, call.claim, _request_id(id))
 
 
-def _give_request(call: _Call, id: str) -> bytes:
-    return station_request(call.transaction, call.station, _request_id(id)).document
+def _give_enrolment(call: _Call, id: str) -> bytes:
+    return station_request(call.transaction, call.station, _request_id(id), RequestKind.ENROLMENT).document
+
+
+def _give_restore(call: _Call, id: str) -> bytes:
+    return station_request(call.transaction, call.station, _request_id(id), RequestKind.RESTORE).document
 
 
 def _give_grant(call: _Call, id: str) -> bytes:
-    kept = own_request(call.transaction, call.claim, _request_id(id))
-    if kept.kind is not RequestKind.ENROLMENT or kept.answer is None:
+    kept = own_request(call.transaction, call.claim, _request_id(id), RequestKind.ENROLMENT)
+    if kept.answer is None:
         raise ApprovalPending(f"cannot answer yet: request {id} waits for its approval", kept.request_id)
     return kept.answer
 
 
 def _give_annex(call: _Call, id: str) -> bytes:
-    kept = station_request(call.transaction, call.station, _request_id(id))
+    kept = station_request(call.transaction, call.station, _request_id(id), RequestKind.RESTORE)
     return annex(call.setting, call.transaction, call.station, kept)
 
 
@@ -188,8 +190,8 @@ def _give_trust_list(call: _Call, id: str) -> bytes:
 GIVEN: Final[dict[Kind, Callable[[_Call, str], bytes]]] = {
     Kind.PACKAGE: _give_package,
     Kind.RELEASED_PACKAGE: _give_released,
-    Kind.ENROLMENT_REQUEST: _give_request,
-    Kind.RESTORE_REQUEST: _give_request,
+    Kind.ENROLMENT_REQUEST: _give_enrolment,
+    Kind.RESTORE_REQUEST: _give_restore,
     Kind.ENROLMENT_GRANT: _give_grant,
     Kind.RESTORE_ANNEX: _give_annex,
     Kind.TRUST_LIST: _give_trust_list,
@@ -235,15 +237,14 @@ class _Served:
             call = self._call(transaction, session)
             if isinstance(call.asker, Station):
                 served = call.asker.served
-                requests = transaction.requests(served.kept.fingerprint)
-                return Inventory((), tuple(map(_listed, requests)), served.trusted.number)
+                return Inventory((), transaction.requests(served.kept.fingerprint), served.trusted.number)
             found = bound(transaction, call.claim)
-            mine = _own(transaction, call.claim)
+            mine = transaction.requests_of(call.claim.pair.ek_name)
             if found is None:
                 return Inventory((), mine, 0)
             packages = tuple(
                 ListedPackage(p.package_id, p.sequence, p.stored, p.digest, p.size, p.marked)
-                for p in transaction.packages(call.claim.platform_id)
+                for p in found.packages(transaction)
             )
             return Inventory(packages, mine, found.served.trusted.number)
 
@@ -272,18 +273,3 @@ class _Served:
                 if identity.role is Role.STATION and served.trusted.withdrawn_since(identity) is None:
                     return Station(served)
         raise NotAuthorised("cannot do this without a session, or a station's certificate")
-
-
-def _listed(kept: KeptRequest) -> ListedRequest:
-    return ListedRequest(kept.request_id, kept.kind, kept.platform_id, kept.received, kept.state)
-
-
-def _own(transaction: VaultTransaction, claim: Claim) -> tuple[ListedRequest, ...]:
-    pair = (claim.pair.ek_name, claim.pair.srk_name)
-    owners = (*(s.kept.fingerprint for s in served_owners(transaction)), b"")
-    return tuple(
-        _listed(kept)
-        for owner in owners
-        for kept in transaction.requests(owner)
-        if (kept.ek_name, kept.srk_name) == pair
-    )

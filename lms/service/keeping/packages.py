@@ -30,7 +30,7 @@ def take_package(setting: AuthoritySetting, transaction: VaultTransaction, asker
     """
     platform_id, now = asker.claim.platform_id, setting.now()
     digest = hashlib.sha256(document).digest()
-    kept = transaction.packages(platform_id)
+    kept = asker.packages(transaction)
     for before in kept:
         if before.digest == digest:
             return _receipt(before, changed=False)
@@ -51,7 +51,7 @@ def take_package(setting: AuthoritySetting, transaction: VaultTransaction, asker
     )
     transaction.keep_package(new, document)
     _confirm_release(transaction, asker)
-    _make_room(setting, transaction, platform_id, now)
+    _make_room(setting, transaction, asker, now)
     return _receipt(new, changed=True)
 
 
@@ -89,14 +89,14 @@ def _check_sequence(sequence: int, kept: tuple[KeptPackage, ...], now: datetime)
 def _confirm_release(transaction: VaultTransaction, asker: Bound) -> None:
     """An archive by the new pair confirms its release, and retires the pairs before it."""
     pair = asker.claim.pair
-    for release in transaction.releases(asker.claim.platform_id):
+    for release in asker.served.releases(transaction, asker.claim.platform_id):
         if (release.ek_name, release.srk_name) == (pair.ek_name, pair.srk_name) and not release.ended:
             transaction.keep_release(replace(release, confirmed=True))
 
 
 def mark_package(setting: AuthoritySetting, transaction: VaultTransaction, asker: Bound, package_id: UUID) -> Receipt:
     """Mark a package for deletion; it stays for the retention. Raises NotAtAuthority, LastPackage."""
-    kept = transaction.packages(asker.claim.platform_id)
+    kept = asker.packages(transaction)
     found = next((p for p in kept if p.package_id == package_id), None)
     if found is None:
         raise NotAtAuthority(f"cannot delete {package_id}: it is not here")
@@ -108,27 +108,32 @@ def mark_package(setting: AuthoritySetting, transaction: VaultTransaction, asker
     return _receipt(found, changed=True)
 
 
-def _make_room(setting: AuthoritySetting, transaction: VaultTransaction, platform_id: UUID, now: datetime) -> None:
-    """Drop what was marked long ago; above the quota, thin out what lies between oldest and newest."""
-    kept = sorted(transaction.packages(platform_id), key=lambda p: p.sequence)
-    for package in kept:
-        if package.marked is not None and package.marked + setting.limits.retention <= now:
-            transaction.drop_package(package.package_id)
-    left = sorted(transaction.packages(platform_id), key=lambda p: p.sequence)
-    while sum(p.size for p in left) > setting.limits.quota and len(left) > 2:
+def _make_room(setting: AuthoritySetting, transaction: VaultTransaction, asker: Bound, now: datetime) -> None:
+    """Drop what was marked long ago; above the quota, thin out. Neither takes the oldest or the newest.
+
+    Whether a package is good shows on the day it is opened: after a flood of bad ones, all others marked, the oldest
+    is the last good one.
+    """
+    limits = setting.limits
+    left = list(reversed(asker.packages(transaction)))
+    expired = [p for p in left[1:-1] if p.marked is not None and p.marked + limits.retention <= now]
+    for package in expired:
+        transaction.drop_package(package.package_id)
+        left.remove(package)
+    while len(left) > 2 and (len(left) > limits.packages or sum(p.size for p in left) > limits.quota):
         dropped = least_missed(left)
         transaction.drop_package(dropped.package_id)
         left.remove(dropped)
 
 
 def least_missed(packages: list[KeptPackage]) -> KeptPackage:
-    """Of at least three packages in the order of their Sequence, the one between whose neighbours least time lies.
+    """Of at least three packages in the order of their Sequence, the one that least time is lost with for its size.
 
-    Never the oldest or the newest. A flood of packages thins itself out: what was stored before it, further
-    apart, stays.
+    Never the oldest or the newest. Time is that between a package's neighbours. A flood of packages thins itself out,
+    be they many or big: what was stored before it, further apart or smaller, stays.
     """
-    gaps = {
-        between.package_id: (after.stored - before.stored, between.sequence)
+    seconds = {
+        between.package_id: (after.stored - before.stored).total_seconds()
         for (before, between), (_, after) in pairwise(pairwise(packages))
     }
-    return min(packages[1:-1], key=lambda p: gaps[p.package_id])
+    return min(packages[1:-1], key=lambda p: (seconds[p.package_id] / p.size, -p.sequence))

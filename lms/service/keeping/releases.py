@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lms.errors import AlreadyReleased, ApprovalPending, NotAtAuthority, WrongDestination
-from lms.model.authorities import KeptRelease, KeptRequest, RequestKind, RequestState
+from lms.errors import AlreadyReleased, ApprovalPending, NotAtAuthority, NotAuthorised, WrongDestination
+from lms.model.authorities import KeptRelease, KeptRequest, RequestKind
 from lms.model.exchange import (
     Entry,
     ReleasedBlob,
     ReleasedPackage,
     RestoreAnnex,
     RestoreApproval,
-    VerifiedRestoreRequest,
 )
 from lms.model.packages import MigratingKey, MigrationBlob, MigrationPackage
 from lms.model.trust import Pair
@@ -35,9 +34,9 @@ def annex(setting: AuthoritySetting, transaction: VaultTransaction, station: Sta
     """What is here for a restore request: its package, or the newest one. Raises NotAtAuthority."""
     verified = read_restore_request(kept.document)
     wanted = verified.request.package_id
-    packages = [p for p in transaction.packages(kept.platform_id) if wanted in (None, p.package_id)]
-    packages = [p for p in packages if p.owner == station.served.kept.fingerprint]
-    if kept.kind is not RequestKind.RESTORE or not packages:
+    served = station.served
+    packages = [p for p in served.packages(transaction, kept.platform_id) if wanted in (None, p.package_id)]
+    if not packages:
         raise NotAtAuthority("cannot answer the request: no package of its platform is here")
     newest = packages[0]
     document = transaction.package(newest.package_id)
@@ -51,12 +50,12 @@ def annex(setting: AuthoritySetting, transaction: VaultTransaction, station: Sta
         digest=newest.digest,
         earlier_releases=tuple(
             r.request_id
-            for r in transaction.releases(kept.platform_id)
+            for r in served.releases(transaction, kept.platform_id)
             if not r.ended and r.request_id != kept.request_id
         ),
         entries=_entries(setting, read_package(document).content),
     )
-    return sign(RESTORE_ANNEX.write(value), setting.signer(station.served.kept))
+    return sign(RESTORE_ANNEX.write(value), setting.signer(served.kept))
 
 
 def _entries(setting: AuthoritySetting, package: MigrationPackage) -> tuple[Entry, ...]:
@@ -76,15 +75,25 @@ def _ours(setting: AuthoritySetting, package: MigrationPackage, key: MigratingKe
 def release(setting: AuthoritySetting, transaction: VaultTransaction, claim: Claim, request_id: bytes) -> bytes:
     """The ReleasedPackage for the TPM that asks; asking again before it has archived gives it again.
 
-    Raises NotAtAuthority, Denied, ApprovalPending, ApprovalExpired, AlreadyReleased, WrongDestination.
+    Raises NotAtAuthority, Denied, ApprovalPending, ApprovalExpired, AlreadyReleased, WrongDestination, NotAuthorised
+    where the trust list does not have this TPM any more.
     """
-    kept = own_request(transaction, claim, request_id)
-    if kept.kind is not RequestKind.RESTORE or kept.state is not RequestState.APPROVED or kept.answer is None:
+    kept = own_request(transaction, claim, request_id, RequestKind.RESTORE)
+    if kept.answer is None:
         raise ApprovalPending(f"cannot release yet: request {request_id.hex().upper()} waits", request_id)
     served = next(s for s in served_owners(transaction) if s.kept.fingerprint == kept.owner)
-    approval = read_restore_approval(kept.answer, served.owner, served.kept.trust_list, setting.now())
-    verified = read_restore_request(kept.document)
-    _record(setting, transaction, served, approval, verified)
+    if served.approved(kept.platform_id, claim.pair) is None:
+        raise NotAuthorised("cannot release: the owner took this TPM or its platform back")
+    earlier = served.releases(transaction, kept.platform_id)
+    begun = next((r for r in earlier if r.request_id == request_id), None)
+    # A repeat gives the pair what it has already: only a release that begins is judged by the clock.
+    approval = read_restore_approval(
+        kept.answer, served.owner, served.kept.trust_list, setting.now() if begun is None else None
+    )
+    if begun is None:
+        _begin(setting, transaction, served, approval, kept, earlier)
+    elif begun.ended or begun.confirmed:
+        raise AlreadyReleased("cannot release again: this release has ended")
     document = transaction.package(approval.package_id)
     if document is None:
         raise NotAtAuthority(f"cannot release package {approval.package_id}: it is not here any more")
@@ -109,40 +118,37 @@ def _rewrapped(
     return blobs
 
 
-def _record(
+def _begin(
     setting: AuthoritySetting,
     transaction: VaultTransaction,
     served: Served,
     approval: RestoreApproval,
-    verified: VerifiedRestoreRequest,
+    kept: KeptRequest,
+    earlier: tuple[KeptRelease, ...],
 ) -> None:
     """Write the release down before it happens; end those that the approval supersedes. Raises AlreadyReleased."""
-    platform_id = verified.request.platform_id
-    for earlier in transaction.releases(platform_id):
-        if earlier.request_id == approval.request_id:
-            if earlier.ended or earlier.confirmed:
-                raise AlreadyReleased("cannot release again: this release has ended")
-            return
-    for earlier in transaction.releases(platform_id):
-        if earlier.ended:
+    pair = Pair(kept.ek_name, kept.srk_name)
+    for release in earlier:
+        if release.ended:
             continue
-        repeated = Pair(earlier.ek_name, earlier.srk_name) == verified.pair and not earlier.confirmed
-        if not repeated and earlier.request_id not in approval.supersedes:
+        repeated = Pair(release.ek_name, release.srk_name) == pair and not release.confirmed
+        if not repeated and release.request_id not in approval.supersedes:
             raise AlreadyReleased(
-                f"cannot release: request {earlier.request_id.hex().upper()} was released before and is not superseded"
+                f"cannot release: request {release.request_id.hex().upper()} was released before and is not superseded"
             )
-        transaction.keep_release(replace(earlier, ended=True))
-    platform = next((p for p in served.trusted.platforms if p.platform_id == platform_id), None)
+        transaction.keep_release(replace(release, ended=True))
+    platform = served.trusted.platform(kept.platform_id)
     pairs = () if platform is None else platform.pairs
     transaction.keep_release(
         KeptRelease(
-            request_id=approval.request_id,
-            platform_id=platform_id,
+            request_id=kept.request_id,
+            owner=kept.owner,
+            platform_id=kept.platform_id,
             package_id=approval.package_id,
-            ek_name=verified.ek_name,
-            srk_name=verified.srk_name,
+            ek_name=kept.ek_name,
+            srk_name=kept.srk_name,
             released=setting.now(),
-            retires=tuple(pair for pair in pairs if pair != verified.pair),
+            retires=tuple(other for other in pairs if other != pair),
             stolen=approval.stolen,
         )
     )

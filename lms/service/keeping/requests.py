@@ -24,7 +24,15 @@ from lms.wire.exchange_v1 import ENROLMENT_GRANT
 from lms.wire.restoration import read_restore_approval, read_restore_request
 
 _NOBODY: Final = b""
-_FORGOTTEN_AFTER: Final = timedelta(days=30)
+# An answered restore stays as long as an old approval of it may turn up: what was denied stays denied.
+_FORGOTTEN_AFTER: Final[dict[tuple[RequestKind, RequestState], timedelta]] = {
+    (RequestKind.ENROLMENT, RequestState.PENDING): timedelta(days=30),
+    (RequestKind.ENROLMENT, RequestState.APPROVED): timedelta(days=30),
+    (RequestKind.ENROLMENT, RequestState.DENIED): timedelta(days=30),
+    (RequestKind.RESTORE, RequestState.PENDING): timedelta(days=30),
+    (RequestKind.RESTORE, RequestState.APPROVED): timedelta(days=365),
+    (RequestKind.RESTORE, RequestState.DENIED): timedelta(days=365),
+}
 
 
 def take_enrolment_request(
@@ -61,7 +69,7 @@ def _queue(
     now = setting.now()
     served = served_for(transaction, claim)
     owner = _NOBODY if served is None else served.kept.fingerprint
-    _clean(transaction, owner, pair, request_id, now)
+    _clean(transaction, pair, request_id, now)
     found = transaction.request(request_id)
     if found is not None:
         return _receipt(found, changed=False)
@@ -69,7 +77,7 @@ def _queue(
     if transaction.count_requests(address) >= limits.requests_per_address:
         raise QuotaExceeded("cannot take the request: too many of this address wait")
     if transaction.count_requests(None) >= limits.requests:
-        raise QuotaExceeded("cannot take the request: too many wait")
+        _drop_from_the_crowd(transaction)
     new = KeptRequest(request_id, kind, owner, platform_id, pair.ek_name, pair.srk_name, document, now, address)
     transaction.keep_request(new)
     return _receipt(new, changed=True)
@@ -79,27 +87,42 @@ def _receipt(kept: KeptRequest, *, changed: bool) -> Receipt:
     return Receipt(kept.request_id.hex().upper(), hashlib.sha256(kept.document).digest(), kept.received, changed)
 
 
-def _clean(transaction: VaultTransaction, owner: bytes, pair: Pair, request_id: bytes, now: datetime) -> None:
-    """One request waits for each TPM: the newest; what nobody answered for long is forgotten."""
-    for kept in transaction.requests(owner):
-        if kept.state is not RequestState.PENDING or kept.request_id == request_id:
-            continue
-        if kept.ek_name == pair.ek_name or kept.received + _FORGOTTEN_AFTER <= now:
+def _clean(transaction: VaultTransaction, pair: Pair, request_id: bytes, now: datetime) -> None:
+    """One request waits for each TPM: the newest; what is old is forgotten."""
+    for kept in transaction.requests_of(pair.ek_name):
+        if kept.state is RequestState.PENDING and kept.request_id != request_id:
             transaction.drop_request(kept.request_id)
+    for (kind, state), age in _FORGOTTEN_AFTER.items():
+        transaction.forget_requests(kind, state, now - age)
 
 
-def own_request(transaction: VaultTransaction, claim: Claim, request_id: bytes) -> KeptRequest:
-    """A request of the TPM that asks. Raises NotAtAuthority."""
+def _drop_from_the_crowd(transaction: VaultTransaction) -> None:
+    # Whoever asks again leaves the request again; a full queue that refused would keep everybody out for a month.
+    crowding = transaction.crowding_request()
+    if crowding is not None:
+        transaction.drop_request(crowding)
+
+
+def own_request(transaction: VaultTransaction, claim: Claim, request_id: bytes, kind: RequestKind) -> KeptRequest:
+    """A request of the TPM that asks. Raises NotAtAuthority, Denied."""
     kept = transaction.request(request_id)
-    if kept is None or (kept.ek_name, kept.srk_name) != (claim.pair.ek_name, claim.pair.srk_name):
+    if kept is None or kept.kind is not kind or Pair(kept.ek_name, kept.srk_name) != claim.pair:
         raise NotAtAuthority("cannot find this request: it was never left here, or was forgotten")
-    if kept.state is RequestState.DENIED:
-        raise Denied(f"cannot go on with request {request_id.hex().upper()}: the owner denied it", request_id)
+    _refuse_denied(kept)
     return kept
 
 
+def _refuse_denied(kept: KeptRequest) -> None:
+    if kept.state is RequestState.DENIED:
+        shown = kept.request_id.hex().upper()
+        raise Denied(f"cannot go on with request {shown}: the owner denied it", kept.request_id)
+
+
 def take_grant(setting: AuthoritySetting, transaction: VaultTransaction, document: bytes) -> Receipt:
-    """The MSA's answer to an enrolment, whoever brings it. Raises the errors of `judge_signer` and `newer`."""
+    """The MSA's answer to an enrolment, whoever brings it.
+
+    Raises the errors of `judge_signer` and of `newer`, NotAtAuthority, Denied.
+    """
     grant, signed = ENROLMENT_GRANT.read(document)
     served = signed_by_msa(transaction, signed, setting.now())
     changed = keep_trust_list(transaction, served, grant.trust_list)
@@ -109,7 +132,7 @@ def take_grant(setting: AuthoritySetting, transaction: VaultTransaction, documen
 def take_approval(setting: AuthoritySetting, transaction: VaultTransaction, document: bytes) -> Receipt:
     """The MSA's answer to a restore request, whoever brings it.
 
-    Raises the errors of `read_restore_approval`, NotAtAuthority (no such request, or no such package here).
+    Raises the errors of `read_restore_approval`, NotAtAuthority (no such request, or no such package here), Denied.
     """
     now = setting.now()
     refusal: LmsError = NotAuthorised("cannot take this: no owner is served here")
@@ -122,8 +145,7 @@ def take_approval(setting: AuthoritySetting, transaction: VaultTransaction, docu
         kept = transaction.request(approval.request_id)
         if kept is None or kept.kind is not RequestKind.RESTORE:
             raise NotAtAuthority("cannot take the approval: the request that it answers was not left here")
-        held = {(p.package_id, p.owner) for p in transaction.packages(kept.platform_id)}
-        if (approval.package_id, served.kept.fingerprint) not in held:
+        if approval.package_id not in {p.package_id for p in served.packages(transaction, kept.platform_id)}:
             raise NotAtAuthority(f"cannot take the approval: package {approval.package_id} is not here")
         changed = keep_trust_list(transaction, served, approval.trust_list)
         return _answer(setting, transaction, served.kept.fingerprint, approval.request_id, document, changed=changed)
@@ -142,6 +164,8 @@ def _answer(
     kept = transaction.request(request_id)
     if kept is not None and kept.owner not in (_NOBODY, owner):
         raise NotAtAuthority("cannot take the answer: the request waits for another owner")
+    if kept is not None:
+        _refuse_denied(kept)  # a denial would mean nothing if the answer before it could be brought again
     if kept is not None and kept.answer != document:
         transaction.keep_request(replace(kept, owner=owner, state=RequestState.APPROVED, answer=document))
         changed = True
@@ -156,9 +180,11 @@ def deny(setting: AuthoritySetting, transaction: VaultTransaction, station: Stat
     return _receipt(kept, changed=changed)
 
 
-def station_request(transaction: VaultTransaction, station: Station, request_id: bytes) -> KeptRequest:
-    """A request of a station's owner. Raises NotAtAuthority."""
+def station_request(
+    transaction: VaultTransaction, station: Station, request_id: bytes, kind: RequestKind | None = None
+) -> KeptRequest:
+    """A request of a station's owner, of a kind where one is named. Raises NotAtAuthority."""
     kept = transaction.request(request_id)
-    if kept is None or kept.owner != station.served.kept.fingerprint:
+    if kept is None or kept.owner != station.served.kept.fingerprint or kind not in (None, kept.kind):
         raise NotAtAuthority("cannot find this request in the owner's queue")
     return kept

@@ -18,10 +18,11 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much an MA keeps: `quota` in bytes for each platform, requests that wait from one address and in total."""
+    """How much an MA keeps: of each platform packages and `quota` bytes, requests that wait by address and in total."""
 
     retention: timedelta = timedelta(days=90)
     quota: int = 1024 * _MIB
+    packages: int = 1000
     requests_per_address: int = 20
     requests: int = 1000
     max_document: int = 64 * _MIB

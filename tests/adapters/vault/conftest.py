@@ -62,6 +62,7 @@ def a_request(number: int = 1, **changes) -> KeptRequest:
 def a_release(number: int = 1, **changes) -> KeptRelease:
     values = {
         "request_id": number.to_bytes(32),
+        "owner": OWNER,
         "platform_id": PLATFORM,
         "package_id": UUID(int=7),
         "ek_name": EK,

@@ -10,13 +10,16 @@ from uuid import UUID
 import pytest
 
 from lms.errors import PackageConflict, VaultFailed
-from lms.model.authorities import RequestKind, RequestState
+from lms.model.authorities import ListedRequest, RequestKind, RequestState
 from tests.adapters.vault.conftest import (
+    EK,
     HOSTILE,
     NOON,
+    OTHER,
     OTHER_PLATFORM,
     OWNER,
     PLATFORM,
+    SRK,
     a_package,
     a_release,
     a_request,
@@ -24,6 +27,10 @@ from tests.adapters.vault.conftest import (
 )
 
 MIB = 2**20
+
+
+def listed(kept):
+    return ListedRequest(kept.request_id, kept.kind, kept.platform_id, kept.received, kept.state)
 
 
 def test_an_owner_is_added_and_replaced(vault):
@@ -131,8 +138,43 @@ def test_a_queue_shows_its_owners_requests_newest_first(vault):
     with vault.transaction() as transaction:
         for request in (requests[1], a_request(9, owner=b"x" * 32), requests[0], requests[2]):
             transaction.keep_request(request)
-        assert transaction.requests(OWNER) == tuple(reversed(requests))
+        assert transaction.requests(OWNER) == tuple(map(listed, reversed(requests)))
         assert transaction.requests(b"y" * 32) == ()
+
+
+def test_a_tpm_finds_its_requests_in_every_queue_newest_first(vault):
+    requests = [a_request(1), a_request(2, owner=b"x" * 32), a_request(3, srk_name=OTHER)]
+    with vault.transaction() as transaction:
+        for request in (*requests, a_request(4, ek_name=OTHER)):
+            transaction.keep_request(request)
+        assert transaction.requests_of(EK) == tuple(map(listed, reversed(requests)))
+        assert transaction.requests_of(SRK) == ()
+
+
+def test_whoever_has_most_pending_crowds_with_the_oldest(vault):
+    with vault.transaction() as transaction:
+        assert transaction.crowding_request() is None
+        transaction.keep_request(a_request(1, address="192.0.2.1"))
+        transaction.keep_request(a_request(2, address="192.0.2.2"))
+        assert transaction.crowding_request() == a_request(1).request_id
+        transaction.keep_request(a_request(3, address="192.0.2.2"))
+        transaction.keep_request(a_request(4, address="192.0.2.1", state=RequestState.DENIED))
+        transaction.keep_request(a_request(5, address="192.0.2.1", state=RequestState.APPROVED))
+        assert transaction.crowding_request() == a_request(2).request_id
+
+
+def test_requests_are_forgotten_by_kind_state_and_age(vault):
+    old = [
+        a_request(1),
+        a_request(2, state=RequestState.APPROVED),
+        a_request(3, kind=RequestKind.ENROLMENT),
+        a_request(4),
+    ]
+    with vault.transaction() as transaction:
+        for request in old:
+            transaction.keep_request(request)
+        transaction.forget_requests(RequestKind.RESTORE, RequestState.PENDING, old[3].received)
+        assert transaction.requests(OWNER) == tuple(map(listed, (old[3], old[2], old[1])))
 
 
 def test_only_pending_requests_count(vault):
@@ -185,7 +227,7 @@ def test_text_that_means_something_to_sql_is_data(vault, text):
         assert transaction.request(kept.request_id) == kept
         assert transaction.count_requests(text) == 1
         assert transaction.count_requests(text + "'") == 0
-        assert transaction.requests(OWNER)[0].answer == document
+        assert transaction.request(a_request(2).request_id).answer == document
         assert len(transaction.packages(PLATFORM)) == 1
 
 

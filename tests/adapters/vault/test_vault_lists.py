@@ -9,10 +9,11 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, event
 
+from lms.model.keys import Name
 from tests.adapters.vault.conftest import OWNER, PLATFORM, a_package, a_release, a_request
 
 COUNT = 10_000
-FEW = UUID(int=99)
+FEW, FEW_CHIPS = UUID(int=99), Name(b"\0\x0b" + b"f" * 32)
 
 
 @pytest.fixture
@@ -58,9 +59,10 @@ def test_ten_thousand_packages_are_listed_by_one_statement_that_reads_no_documen
         ("packages_by_platform", lambda t: t.packages(FEW)),
         ("releases_by_platform", lambda t: t.releases(FEW)),
         ("requests_by_owner", lambda t: t.requests(b"f" * 32)),
+        ("requests_by_chip", lambda t: t.requests_of(FEW_CHIPS)),
         ("requests_by_address", lambda t: t.count_requests("198.51.100.9")),
     ],
-    ids=["packages", "releases", "requests", "pending"],
+    ids=["packages", "releases", "requests", "requests-of-a-chip", "pending"],
 )
 def test_what_others_keep_is_not_read(url, vault, statements, index, ask):
     with vault.transaction() as transaction:
@@ -68,7 +70,8 @@ def test_what_others_keep_is_not_read(url, vault, statements, index, ask):
             transaction.keep_package(a_package(n, platform_id=UUID(int=n % 50)), b"<p/>")
             transaction.keep_release(a_release(n, platform_id=UUID(int=n % 50)))
             owner = (n % 50).to_bytes() * 32 if n % 50 else OWNER
-            transaction.keep_request(a_request(n, owner=owner, address=f"192.0.2.{n % 50}"))
+            chip = Name(b"\0\x0b" + bytes([n % 50]) * 32)
+            transaction.keep_request(a_request(n, owner=owner, ek_name=chip, address=f"192.0.2.{n % 50}"))
     with vault.transaction() as transaction:
         del statements[:]
         ask(transaction)
