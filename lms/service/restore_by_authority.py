@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from lms.errors import ApprovalPending, GrantMismatch, LmsError, NoAuthority, NotProvisioned, PackageStale
+from lms.errors import ApprovalPending, Denied, GrantMismatch, LmsError, NoAuthority, NotProvisioned, PackageStale
 from lms.model.authorities import Kind
 from lms.model.exchange import AttestedKey, Entry, ReleasedPackage, RequestBase, RestoreApproval, RestoreRequest
 from lms.model.keys import Algorithm, Name, digits
@@ -252,7 +252,10 @@ def _fetch(
             return line.download(Kind.RELEASED_PACKAGE, request_id), authority, line.highest_sequence()
         except LmsError as error:
             refusals.append(error)
-    raise _verdict(refusals, pending)
+    verdict = _verdict(refusals, pending)
+    if isinstance(verdict, Denied):
+        setting.store.save_pending(None)  # this one stays denied: who begins again asks anew
+    raise verdict
 
 
 def _verdict(refusals: Sequence[LmsError], pending: PendingRestore) -> LmsError:
@@ -260,6 +263,9 @@ def _verdict(refusals: Sequence[LmsError], pending: PendingRestore) -> LmsError:
     if any(isinstance(error, ApprovalPending) for error in refusals):
         shown = digits(pending.request_id)
         return ApprovalPending(f"cannot restore yet: the owner has to approve request {shown}")
+    denied = next((error for error in refusals if isinstance(error, Denied)), None)
+    if denied is not None:
+        return denied
     return refusals[0] if refusals else NoAuthority("cannot restore: no authority holds the keys of this platform")
 
 

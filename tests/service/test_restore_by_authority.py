@@ -16,6 +16,7 @@ from lms.errors import (
     HandleOccupied,
     NoAuthority,
     NotAuthorised,
+    NotProvisioned,
     PackageStale,
 )
 from lms.model.authorities import Kind
@@ -26,6 +27,7 @@ from lms.service.archive import archive
 from lms.service.diagnosis import Reason
 from lms.service.line import Chip, Whereabouts, open_line
 from lms.service.setting import NO_SECRET
+from lms.wire.token_v1 import read_sheet
 from tests.support.documents import NOW
 from tests.support.migration import ADDRESS, Authority, ChipAuthority, Office, enrolled, restore
 from tests.support.platform import PRECIOUS, Platform, no_authority
@@ -203,3 +205,63 @@ def test_a_key_that_no_authority_holds_is_said_to_be_so(machines):
     platform.evict()
     with pytest.raises(NoAuthority):
         restore(platform)
+
+
+def test_a_bare_machine_begins_with_the_recovery_sheet(lost, machines):
+    board, office, authority, child = lost
+    sheet, _ = read_sheet(board.state.enrolment.sheet)
+    bare = machines()
+    bare.now, bare.connect = NOW, authority.connect
+    with pytest.raises(ApprovalPending):
+        restore(bare, sheet=sheet, owner=office.world.owner)
+    pending = bare.store.load_pending()
+    annex = authority.annex(pending.request_id)
+    restored = restore(bare, sheet=sheet, owner=office.world.owner, approval=office.approve(pending.document, annex))
+    assert restored.reason is Reason.NO_STATE
+    assert bare.unseal(child) == PRECIOUS
+    assert bare.state.platform_id == board.state.platform_id
+    assert [d.identity for d in bare.state.destinations] == [authority.identity.destination]
+
+
+def test_a_bare_machine_without_a_sheet_is_told_what_it_lacks(machines):
+    bare = machines()
+    with pytest.raises(NotProvisioned):
+        restore(bare)
+
+
+def test_another_board_asks_anew(lost, machines):
+    board, office, child = lost.board, lost.office, lost.child
+    with pytest.raises(ApprovalPending):
+        restore(board)
+    first = board.store.load_pending().request_id
+    third = machines(disk_of=board.directory)
+    third.now, third.connect = NOW, board.connect
+    with pytest.raises(ApprovalPending):
+        restore(third)
+    assert third.store.load_pending().request_id != first
+    restore(third, approval=office.approve(request_of(third)))
+    assert third.unseal(child) == PRECIOUS
+
+
+def test_a_cleared_tpm_gets_its_keys_back(lost, machines, tmp_path):
+    _, office, authority, child = lost
+    cleared = machines(disk_of=tmp_path / "world/machine", tpm_of=tmp_path / "world/machine")
+    cleared.now, cleared.connect = NOW, authority.connect
+    cleared.clear()
+    with pytest.raises(ApprovalPending):
+        restore(cleared)
+    restored = restore(cleared, approval=office.approve(request_of(cleared)))
+    assert restored.reason is Reason.CLEARED_TPM
+    assert cleared.unseal(child) == PRECIOUS
+
+
+def test_an_absent_key_comes_back_by_its_own_tpm(lost, machines, tmp_path):
+    _, office, authority, child = lost
+    same = machines(disk_of=tmp_path / "world/machine", tpm_of=tmp_path / "world/machine")
+    same.now, same.connect = NOW, authority.connect
+    same.evict()
+    with pytest.raises(ApprovalPending):
+        restore(same)
+    restored = restore(same, approval=office.approve(request_of(same)))
+    assert restored.reason is Reason.DRSK_ABSENT
+    assert same.unseal(child) == PRECIOUS
