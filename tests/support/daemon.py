@@ -26,13 +26,13 @@ THE_MANAGER = Target(BUS_NAME, ROOT_PATH, MANAGER)
 
 
 class Daemon:
-    """One lmsd; `started()` returns when it is ready."""
+    """One lmsd, or another of our programs that tells systemd how it is."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, module: str = "lms.daemon", *arguments: str) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="lmsd-"))
         self._said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._said.bind(str(self._directory / "notify"))
-        self._config = config
+        self._command = [sys.executable, "-m", module, "--config", str(config), *arguments]
         self._log = (self._directory / "log").open("ab")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -50,7 +50,7 @@ class Daemon:
     def start(self, **environment: str) -> Daemon:
         """Start it; what it says is had by `until`."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "lms.daemon", "--config", str(self._config)],
+            self._command,
             env=os.environ | {"NOTIFY_SOCKET": str(self._directory / "notify")} | environment,
             stdin=subprocess.DEVNULL,
             stderr=self._log,
