@@ -1,0 +1,127 @@
+"""All that an authority has, copied: database, identity, and the TPM's state as if the chip itself were taken along.
+
+In software the copy passes blobs on as the authority does; so it may, and it is as blind.
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+
+import pytest
+
+from lms.adapters.store import AuthorityDirectory
+from lms.adapters.tpm import TpmDevice
+from lms.adapters.vault import open_vault
+from lms.errors import BlobRefused, InnerKeyMismatch, MalformedStructure, NotInitialised
+from lms.service.keeping.chip import ChipVaultKey
+from lms.service.keeping.enrolment import software_opener
+from lms.service.keeping.software import SoftwareVaultKey
+from tests.support.migration import Authority, ChipAuthority, Office, enrolled
+from tests.support.operator import GUESSES, SoftwareKey, loot_of
+from tests.support.platform import Platform
+from tests.support.swtpm import SoftwareTpm
+
+KINDS = [Authority, ChipAuthority]
+kinds = pytest.mark.parametrize("kind", KINDS, ids=["software", "tpm"])
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """Directories of authorities that are switched off, and whose platform that was."""
+    made = {}
+    for kind in KINDS:
+        directory = tmp_path_factory.mktemp("store")
+        office = Office()
+        authority = kind(directory, office)
+        AuthorityDirectory(directory / "state").save(authority.identity)
+        with Platform(tmp_path_factory.mktemp("machine")) as platform:
+            enrolled(platform, office, authority)
+            made[kind] = (directory, platform.state.platform_id, office.world)
+        authority.close()
+    return made
+
+
+@pytest.fixture
+def chips(tmp_path):
+    """Starts TPMs from a copied state, or new ones; gives what speaks to them."""
+    running = []
+
+    def start(state=None) -> TpmDevice:
+        machine = SoftwareTpm(state or tmp_path / f"new{len(running)}").start()
+        running.append((machine, TpmDevice(machine.tcti)))
+        return running[-1][1]
+
+    yield start
+    for machine, tpm in running:
+        tpm.close()
+        machine.remove()
+
+
+class Copy:
+    """What a thief has of an authority."""
+
+    def __init__(self, directory, platform_id, chips) -> None:
+        self.directory, self._chips = directory, chips
+        self.identity = AuthorityDirectory(directory / "state").load()
+        vault = open_vault(f"sqlite:///{directory / 'ma.sqlite'}")
+        with vault.transaction() as transaction:
+            self.loot = loot_of(transaction, platform_id)
+        vault.close()
+
+    @property
+    def key(self):
+        """The vault key, by the project's own means."""
+        if self.identity.vault_key is not None:
+            return SoftwareVaultKey(self.identity.vault_key)
+        return ChipVaultKey(self._chips(self.directory / "tpm-of-ma"), self.identity)
+
+
+@pytest.fixture
+def copied(stores, chips, tmp_path):
+    def copy(kind):
+        directory, platform_id, world = stores[kind]
+        shutil.copytree(directory, tmp_path / "copy", ignore=shutil.ignore_patterns(".lock", "log"))
+        return Copy(tmp_path / "copy", platform_id, chips), world
+
+    return copy
+
+
+@kinds
+def test_a_copied_store_opens_nothing_without_the_inner_key(copied, kind):
+    copy, world = copied(kind)
+    own, loot = SoftwareKey(), copy.loot
+    outer = copy.key.rewrap(loot.key.key_id, loot.blob.outer, own.public)
+    for guess in GUESSES:
+        with pytest.raises((BlobRefused, MalformedStructure)):
+            own.opens(loot, outer, guess)
+    assert own.opens(loot, outer, loot.inner_key(world))
+
+
+def test_the_key_of_a_vault_in_software_opens_no_inner_key(copied):
+    copy, world = copied(Authority)
+    (inner,) = copy.loot.blob.inner_keys
+    with pytest.raises(InnerKeyMismatch):
+        software_opener(copy.identity)(inner.credential)
+    assert copy.loot.inner_key(world)
+
+
+def test_the_disk_of_an_authority_with_a_tpm_passes_nothing_on(copied, chips):
+    copy, _ = copied(ChipAuthority)
+    with pytest.raises(NotInitialised):
+        ChipVaultKey(chips(), copy.identity)
+    assert copy.identity.vault_key is None
+    assert copy.key.rewrap(copy.loot.key.key_id, copy.loot.blob.outer, SoftwareKey().public)
+
+
+@kinds
+def test_no_file_of_an_authority_holds_an_inner_key(copied, kind):
+    copy, world = copied(kind)
+    contents = [path.read_bytes() for path in copy.directory.rglob("*") if path.is_file()]
+
+    def found(secret: bytes) -> bool:
+        forms = (secret, secret.hex().encode(), secret.hex().upper().encode(), base64.b64encode(secret))
+        return any(form in content for form in forms for content in contents)
+
+    assert not found(copy.loot.inner_key(world))
+    assert found(copy.loot.blob.outer.duplicate)
