@@ -16,7 +16,13 @@ from typing import Any, Final
 from lms.errors import BadConfiguration
 from lms.files import read_file
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
-from lms.names import DEFAULT_AUTHORITY_DIRECTORY, DEFAULT_CONFIG, DEFAULT_RECOVERY_DIRECTORY, DEFAULT_STATE_DIRECTORY
+from lms.names import (
+    DEFAULT_AUTHORITY_DIRECTORY,
+    DEFAULT_CONFIG,
+    DEFAULT_RECOVERY_DIRECTORY,
+    DEFAULT_STATE_DIRECTORY,
+    DEFAULT_STATION_DIRECTORY,
+)
 
 _MAX_BYTES: Final = 1024 * 1024
 _OWNER_HANDLES: Final = range(0x81000000, 0x81800000)
@@ -49,6 +55,20 @@ class AuthorityConfiguration:
 
 
 @dataclass(frozen=True, slots=True)
+class StationConfiguration:
+    """The table `station`: a station of the MSA on this machine."""
+
+    state_directory: Path = Path(DEFAULT_STATION_DIRECTORY)
+    trust_list: Path | None = None
+    ek_roots: tuple[Path, ...] = ()
+
+    @property
+    def register(self) -> Path:
+        """The newest trust list; what else is kept of approvals lies beside it."""
+        return self.trust_list or self.state_directory / "trust.xml"
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """All settings; `ek_roots` holds PEM files or directories of them."""
 
@@ -62,6 +82,7 @@ class Configuration:
     bus: str = "system"
     recovery_directory: Path | None = None
     authority: AuthorityConfiguration = field(default_factory=AuthorityConfiguration)
+    station: StationConfiguration = field(default_factory=StationConfiguration)
 
     @property
     def recovery(self) -> Path | None:
@@ -152,8 +173,11 @@ SETTINGS: Final = {
     "authority.retention_days": Setting(_count, "how long a package stays after its deletion was asked for"),
     "authority.quota_mib": Setting(_count, "how many MiB of packages it keeps for one platform"),
     "authority.ek_roots": Setting(_paths, "CA certificates of the TPM makers that it accepts"),
+    "station.state_directory": Setting(_path, "where a station of the MSA keeps its key, mode 0700"),
+    "station.trust_list": Setting(_path, "its register: the newest trust list; default: trust.xml in its directory"),
+    "station.ek_roots": Setting(_paths, "CA certificates of the TPM makers that it accepts"),
 }
-_TABLES: Final = {"authority": AuthorityConfiguration}
+_TABLES: Final = {"authority": AuthorityConfiguration, "station": StationConfiguration}
 
 
 def _line_of(text: str, key: str) -> int:

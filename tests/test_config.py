@@ -30,6 +30,9 @@ GOOD = {
     "authority.retention_days": ("30", 30),
     "authority.quota_mib": ("7", 7),
     "authority.ek_roots": ('["/c"]', (Path("/c"),)),
+    "station.state_directory": ('"/srv/station"', Path("/srv/station")),
+    "station.trust_list": ('"/srv/trust.xml"', Path("/srv/trust.xml")),
+    "station.ek_roots": ('["/d"]', (Path("/d"),)),
 }
 BAD = {
     "tcti": '""',
@@ -50,6 +53,10 @@ BAD = {
     "authority.quota_mib": "true",
     "authority.ek_roots": "[7]",
     "authority.unknown": "1",
+    "station.state_directory": '"relative"',
+    "station.trust_list": '"relative"',
+    "station.ek_roots": "[7]",
+    "station.unknown": "1",
     "authority": "7",
 }
 
