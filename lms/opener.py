@@ -1,6 +1,7 @@
 """The short-lived process that opens an Emergency Recovery Token: started, never imported (DESIGN §5).
 
     python3 -I -m lms.opener approve --token=FD --token-password=FD --request=FD --answer=FD
+    python3 -I -m lms.opener certify --token=FD --token-password=FD --request=FD --answer=FD
     python3 -I -m lms.opener create  --token-password=FD --request=FD --answer=FD
     python3 -I -m lms.opener grant   --token=FD --token-password=FD --request=FD --answer=FD
     python3 -I -m lms.opener release --token=FD --token-password=FD --request=FD --answer=FD
@@ -22,8 +23,10 @@ from lms.errors import LmsError
 from lms.model.owner import EmergencyRecoveryToken, Owner, OwnerDocument
 from lms.model.release import EnrolmentOrder, ReleaseRequest, RestorationOrder
 from lms.model.secret import Secret
+from lms.model.station import StationOrder
 from lms.process import harden, read_descriptor, report
 from lms.service.approving import approve_restore
+from lms.service.certifying import certify_station
 from lms.service.granting import grant
 from lms.service.selection import release
 from lms.wire.anchor import fingerprint, read_owned_token
@@ -38,6 +41,7 @@ from lms.wire.tpm.signature import sign_digest
 # What an open token does: act → the record that it takes, and who does it.
 _ACTS: Final[Mapping[str, tuple[type, Callable[[Any, Owner, OwnerKeys], Any]]]] = {
     "approve": (RestorationOrder, approve_restore),
+    "certify": (StationOrder, certify_station),
     "grant": (EnrolmentOrder, grant),
     "release": (ReleaseRequest, release),
 }

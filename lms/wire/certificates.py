@@ -28,6 +28,7 @@ from lms.wire.tpm.signature import ecdsa_der, sign_digest
 _NEVER_ENDS: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _OWNER_CN: Final = "Local Migration Owner"
 _AK_USAGE: Final = x509.ObjectIdentifier("2.23.133.8.3")
+_USAGES: Final = {Role.STATION: ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
 class TpmBackedKey(ec.EllipticCurvePrivateKey):
@@ -145,12 +146,12 @@ def issue(
     """A certificate by the owner's CA (DER) for what `identity` signs, DER.
 
     One for an AK says so (`attestation`): it speaks for evidence of the TPM and for no document. One for a TLS
-    server names its `hosts` beside the identity.
+    server names its `hosts` beside the identity. One for a station is a TLS client's.
     """
     builder = _builder(
         identity.role.value, x509.load_der_x509_certificate(ca).subject, key, ca_key.public_key(), ca=False
     )
-    usage = _AK_USAGE if attestation else ExtendedKeyUsageOID.SERVER_AUTH if hosts else None
+    usage = _AK_USAGE if attestation else ExtendedKeyUsageOID.SERVER_AUTH if hosts else _USAGES.get(identity.role)
     if usage is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     return _with_identity(builder, identity, now, hosts).sign(ca_key, hashes.SHA256()).public_bytes(Encoding.DER)
