@@ -5,7 +5,6 @@ In software the copy passes blobs on as the authority does; so it may, and it is
 
 from __future__ import annotations
 
-import base64
 import shutil
 
 import pytest
@@ -112,16 +111,3 @@ def test_the_disk_of_an_authority_with_a_tpm_passes_nothing_on(copied, chips):
         ChipVaultKey(chips(), copy.identity)
     assert copy.identity.vault_key is None
     assert copy.key.rewrap(copy.loot.key.key_id, copy.loot.blob.outer, SoftwareKey().public)
-
-
-@kinds
-def test_no_file_of_an_authority_holds_an_inner_key(copied, kind):
-    copy, world = copied(kind)
-    contents = [path.read_bytes() for path in copy.directory.rglob("*") if path.is_file()]
-
-    def found(secret: bytes) -> bool:
-        forms = (secret, secret.hex().encode(), secret.hex().upper().encode(), base64.b64encode(secret))
-        return any(form in content for form in forms for content in contents)
-
-    assert not found(copy.loot.inner_key(world))
-    assert found(copy.loot.blob.outer.duplicate)
