@@ -14,7 +14,7 @@ from lms.bus.items import Item, items_of
 from lms.bus.job import JobFace
 from lms.bus.manager import Health, ManagerFace
 from lms.bus.rules import Gate
-from lms.errors import LmsError
+from lms.errors import Busy, LmsError
 from lms.link.objects import Exported
 from lms.link.service import BusService
 from lms.link.tables import Interface
@@ -97,6 +97,8 @@ class Face:
         """Health and items as they are now; what keeps us from seeing them is health, too."""
         try:
             return self._runner.ask("status", {}, {}, 0), items_of(self._load())
+        except Busy:  # what is at work has us look again when it is done
+            return self._health, tuple(self._items.values())
         except LmsError as error:
             unseen: dict[str, Any] = {"state": "unknown", "reason": type(error).__name__, "explanation": str(error)}
             return unseen, tuple(self._items.values())

@@ -5,10 +5,10 @@ Only what may stand in a message: names, identities, places. What a user registe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from lms.link.tables import Interface, Property
 from lms.model.packages import SYSTEM, DestinationKind
@@ -16,28 +16,41 @@ from lms.model.platform import PlatformState, RecoverableKey
 from lms.model.registered import RegisteredKey
 from lms.names import AUTHORITY, KEY, PACKAGE_OBJECT, ROOT_PATH
 
-_ROOT_UID = 0
-_DRSK = "DRSK"
+_ROOT_UID: Final = 0
+_DRSK: Final = "DRSK"
+
+# The properties of each interface, and their types.
+SHAPES: Final[Mapping[str, Mapping[str, str]]] = {
+    KEY: {"Name": "s", "Type": "s", "Parent": "s", "Owner": "s", "Application": "s", "Label": "s", "Handle": "u"},
+    PACKAGE_OBJECT: {"Id": "s", "Sequence": "u"},
+    AUTHORITY: {"Id": "s"},
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One object: path, interface, whose it is, and its properties as name, type and value."""
-
-    path: str
-    interface_name: str
-    uid: int
-    properties: tuple[tuple[str, str, Any], ...]
-
-    @property
-    def interface(self) -> Interface:
-        """Its table: a changed item is another object, so nothing in it ever changes."""
-        kept = {name: Property(kind, partial(_same, value), constant=True) for name, kind, value in self.properties}
-        return Interface(self.interface_name, properties=kept)
+def table(interface: str, values: tuple[Any, ...]) -> Interface:
+    """An interface with these values, in the order of its shape; they never change."""
+    shape = zip(SHAPES[interface].items(), values, strict=True)
+    kept = {name: Property(kind, partial(_same, value), constant=True) for (name, kind), value in shape}
+    return Interface(interface, properties=kept)
 
 
 def _same(value: Any) -> Any:
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object: path, interface, whose it is, and its values. What changes is another object."""
+
+    path: str
+    interface_name: str
+    uid: int
+    values: tuple[Any, ...]
+
+    @property
+    def interface(self) -> Interface:
+        """Its table."""
+        return table(self.interface_name, self.values)
 
 
 def items_of(state: PlatformState | None) -> tuple[Item, ...]:
@@ -53,13 +66,14 @@ def _keys(state: PlatformState) -> Iterator[Item]:
 
 
 def _recoverable(state: PlatformState, key: RecoverableKey) -> Item:
-    return _key(str(key.name), _ROOT_UID, "CMK", str(state.srk_name), SYSTEM, "", _DRSK, state.drsk_handle)
+    values = (str(key.name), "CMK", str(state.srk_name), SYSTEM, "", _DRSK, state.drsk_handle)
+    return Item(f"{ROOT_PATH}/key/_{key.name}", KEY, _ROOT_UID, values)
 
 
 def _registered(key: RegisteredKey) -> Item:
     place = key.place
-    name, parent = str(key.name), str(key.parent)
-    return _key(name, _uid_of(place.owner), "child", parent, place.owner, place.application, place.label, 0)
+    values = (str(key.name), "child", str(key.parent), place.owner, place.application, place.label, 0)
+    return Item(f"{ROOT_PATH}/key/_{key.name}", KEY, _uid_of(place.owner), values)
 
 
 def _uid_of(owner: str) -> int:
@@ -67,29 +81,15 @@ def _uid_of(owner: str) -> int:
     return _ROOT_UID if owner == SYSTEM else int(owner.partition(":")[0])
 
 
-def _key(name: str, uid: int, kind: str, parent: str, owner: str, application: str, label: str, handle: int) -> Item:
-    properties = (
-        ("Name", "s", name),
-        ("Type", "s", kind),
-        ("Parent", "s", parent),
-        ("Owner", "s", owner),
-        ("Application", "s", application),
-        ("Label", "s", label),
-        ("Handle", "u", handle),
-    )
-    return Item(f"{ROOT_PATH}/key/_{name}", KEY, uid, properties)
-
-
 def _packages(state: PlatformState) -> Iterator[Item]:
     if state.package_id is not None:
         identity = str(state.package_id)
-        properties = (("Id", "s", identity), ("Sequence", "u", state.archived))
-        yield Item(f"{ROOT_PATH}/package/{identity.replace('-', '_')}", PACKAGE_OBJECT, _ROOT_UID, properties)
+        path = f"{ROOT_PATH}/package/{identity.replace('-', '_')}"
+        yield Item(path, PACKAGE_OBJECT, _ROOT_UID, (identity, state.archived))
 
 
 def _authorities(state: PlatformState) -> Iterator[Item]:
     for destination in state.destinations:
         if destination.kind is DestinationKind.MIGRATION_AUTHORITY:
-            identity = destination.identity
-            properties = (("Id", "s", identity),)
-            yield Item(f"{ROOT_PATH}/authority/{identity.replace('-', '_')}", AUTHORITY, _ROOT_UID, properties)
+            path = f"{ROOT_PATH}/authority/{destination.identity.replace('-', '_')}"
+            yield Item(path, AUTHORITY, _ROOT_UID, (destination.identity,))

@@ -12,6 +12,7 @@ from lms.link.tables import Call
 JOBS: Final = (
     "provision",
     "enroll",
+    "forget",
     "register",
     "unregister",
     "retrieve",
@@ -24,6 +25,8 @@ JOBS: Final = (
 QUESTIONS: Final = (
     "status",
     "keys",
+    "packages",
+    "authorities",
     "inspect",
     "verify",
 )
@@ -54,7 +57,7 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     names.PUBLIC: 4 * _KIB,
     names.PRIVATE: 4 * _KIB,
     names.PASSWORD: 64 * _KIB,
-    names.DATA: 16 * _MIB,
+    names.DATA: 32 * _MIB,
 }
 
 

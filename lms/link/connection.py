@@ -24,6 +24,8 @@ from lms.names import ERROR_PREFIX
 
 CALL_DEADLINE_S: Final = 25.0
 _BUS_NAME: Final = "org.freedesktop.DBus"
+_TRY_S: Final = 2.0
+_TRIES: Final = 5
 _DO_NOT_QUEUE: Final = 4
 _OWNER: Final = 1
 _DISAPPEARED: Final = f"type='signal',sender='{_BUS_NAME}',member='NameOwnerChanged',arg2=''"
@@ -241,7 +243,14 @@ class Connection:
         return str(owner)
 
     async def _ask_credentials(self, sender: str) -> Credentials:
-        (found,) = await self.call(BUS, "GetConnectionCredentials", "s", sender)
+        # A bus drops its own answers to us while somebody fills our queue: asking again costs nothing.
+        for _ in range(_TRIES - 1):
+            with suppress(NoAnswer):
+                return await self._ask_credentials_once(sender)
+        return await self._ask_credentials_once(sender)
+
+    async def _ask_credentials_once(self, sender: str) -> Credentials:
+        (found,) = await self.call(BUS, "GetConnectionCredentials", "s", sender, deadline_s=_TRY_S)
         return Credentials(uid=found["UnixUserID"])
 
     async def _answer(self, message: Message, deadline_s: float) -> Message:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
@@ -154,3 +157,31 @@ async def test_a_wrong_type_of_call_names_no_internals(bus, archived, daemons):
             await us.connection.call(THE_MANAGER, "Provision", "a{sv}", {})
         with pytest.raises(BusRefused, match="UnknownMethod"):
             await us.connection.call(THE_MANAGER, "Destroy")
+
+
+@in_loop
+async def test_a_flood_of_calls_and_descriptors_leaves_the_daemon_as_it_was(bus, archived, daemons):
+    """Of another user, over many connections, who reads no answer before he has sent all."""
+    daemon = daemons(archived)
+    given = [sealed(b"x") for _ in range(16)]
+    indices = {str(index): index for index in range(len(given))}
+    async with client(bus.address) as us:
+        await us.properties()
+        before = len(list(Path(f"/proc/{daemon.pid}/fd").iterdir()))
+        async with AsyncExitStack() as closing:
+            flood = [await closing.enter_async_context(client(bus.address, NOBODY)) for _ in range(20)]
+            calls = [
+                them.connection.call(THE_MANAGER, "Archive", "a{sv}a{sh}t", {}, indices, 0, descriptors=given)
+                for them in flood
+                for _ in range(100)
+            ]
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(answer, NotAuthorized | BusRefused) for answer in answers)
+        refused = [str(answer) for answer in answers if isinstance(answer, BusRefused)]
+        assert refused
+        assert all("LimitsExceeded" in text for text in refused)
+        assert (await us.act("Archive")).result == "done"
+        assert len(list(Path(f"/proc/{daemon.pid}/fd").iterdir())) == before
+        assert "Traceback" not in daemon.log
+    for descriptor in given:
+        os.close(descriptor)

@@ -76,8 +76,8 @@ def test_every_method_has_a_rule_and_every_verb_an_act_and_an_action():
     assert methods == set(RULES)
     actions = etree.parse(str(POLICIES / "org.localmigration1.policy"), _PARSER).xpath("action/@id")
     assert len(actions) == len(set(actions))
-    for verb in (*verbs.JOBS, *verbs.QUESTIONS):
-        assert verb in ACTS
+    assert {*verbs.JOBS, *verbs.QUESTIONS} == set(ACTS)
+    for verb in ACTS:
         assert RULES[MANAGER, verbs.member(verb)] is Rule.POLKIT
         assert ACTION_PREFIX + verb in actions
 
