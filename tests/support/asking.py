@@ -268,7 +268,8 @@ class House:
     def kept(self, platform: Platform) -> tuple[KeptPackage, ...]:
         """Its packages, the highest Sequence first."""
         with self.vault.transaction() as transaction:
-            return transaction.packages(platform.world.owner.fingerprint, platform.id)
+            kept = transaction.packages(platform.id)
+        return tuple(p for p in kept if p.owner == platform.world.owner.fingerprint)
 
     def sequences(self, platform: Platform) -> list[int]:
         """Of its packages, the lowest first."""
@@ -277,7 +278,8 @@ class House:
     def releases(self, platform: Platform) -> tuple[KeptRelease, ...]:
         """Its releases, the newest first."""
         with self.vault.transaction() as transaction:
-            return transaction.releases(platform.world.owner.fingerprint, platform.id)
+            kept = transaction.releases(platform.id)
+        return tuple(r for r in kept if r.owner == platform.world.owner.fingerprint)
 
     def later(self, **parts) -> datetime:
         """Let time pass."""
