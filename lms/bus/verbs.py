@@ -32,6 +32,9 @@ QUESTIONS: Final = (
 )
 """Each is answered at once."""
 
+_HEALTH: Final[Mapping[str, tuple[str, ...]]] = {"status": ("state", "meaning", "reason", "explanation")}
+"""What of an answer is everybody's, where not all of it is."""
+
 TAKES: Final = "a{sv} options, a{sh} secrets, t flags"
 _INTERACTIVE: Final = 1
 _MAX_OPTIONS: Final = 64 * 1024
@@ -64,6 +67,12 @@ MAX_BYTES: Final[Mapping[str, int]] = {
 def member(verb: str) -> str:
     """The method of a verb: CamelCase."""
     return "".join(word.capitalize() for word in verb.split("-"))
+
+
+def shown(verb: str, answer: Mapping[str, Any], privileged: bool) -> Mapping[str, Any]:
+    """What of an answer a caller sees: others than root see health, and what is their own."""
+    kept = answer.keys() if privileged else _HEALTH.get(verb, answer.keys())
+    return {key: value for key, value in answer.items() if key in kept}
 
 
 def interactive(call: Call) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from lms.errors import BadRequest
-from lms.files import create_file, read_file
+from lms.errors import BadRequest, LmsError
+from lms.files import create_file, read_regular_file
 from lms.process import run_program
 from lms.terminal import generated_password, read_secret, say
 from lms.wire.anchor import confirm_owner, read_owned_token
@@ -18,6 +20,19 @@ from lms.wire.inspection import inspect_document, owner_facts, verify_package
 
 Answer = dict[str, Any]
 _MAX_DOCUMENT: Final = 128 * MIB
+
+
+def _document(name: str) -> bytes:
+    return read_regular_file(Path(name), _MAX_DOCUMENT)
+
+
+@contextmanager
+def _about(name: str) -> Iterator[None]:
+    """An error of a document names its file: people have several."""
+    try:
+        yield
+    except LmsError as error:
+        raise type(error)(f"cannot use '{name}': {error}") from None
 
 
 def token_create(arguments: argparse.Namespace) -> Answer:
@@ -45,25 +60,33 @@ def token_create(arguments: argparse.Namespace) -> Answer:
 
 def token_show(arguments: argparse.Namespace) -> Answer:
     """What a token's outside tells; needs no password."""
-    token, owner = read_owned_token(read_file(Path(arguments.file), _MAX_DOCUMENT))
+    document = _document(arguments.file)
+    with _about(arguments.file):
+        token, owner = read_owned_token(document)
     cost = f"Argon2id, {token.cost.memory // 1024} MiB, {token.cost.time} passes, {token.cost.parallelism} lanes"
     return {**owner_facts(owner), "password": cost}
 
 
 def token_public(arguments: argparse.Namespace) -> Answer:
     """The owner document of a token: all that platforms need."""
-    _, owner = read_owned_token(read_file(Path(arguments.file), _MAX_DOCUMENT))
+    document = _document(arguments.file)
+    with _about(arguments.file):
+        _, owner = read_owned_token(document)
     create_file(Path(arguments.output), owner.document, mode=0o644)
     return {"file": arguments.output, **owner_facts(owner)}
 
 
 def inspect(arguments: argparse.Namespace) -> Answer:
     """What a document says of itself; nothing of it is believed."""
-    return inspect_document(read_file(Path(arguments.file), _MAX_DOCUMENT))
+    document = _document(arguments.file)
+    with _about(arguments.file):
+        return inspect_document(document)
 
 
 def verify(arguments: argparse.Namespace) -> Answer:
     """Every check of a package that needs no TPM, against an owner whose fingerprint is given."""
-    owner = confirm_owner(read_file(Path(arguments.owner), _MAX_DOCUMENT), arguments.fingerprint)
-    document = read_file(Path(arguments.file), _MAX_DOCUMENT)
-    return verify_package(document, owner, arguments.confirm_key, datetime.now(UTC))
+    owner_document, document = _document(arguments.owner), _document(arguments.file)
+    with _about(arguments.owner):
+        owner = confirm_owner(owner_document, arguments.fingerprint)
+    with _about(arguments.file):
+        return verify_package(document, owner, arguments.confirm_key, datetime.now(UTC))

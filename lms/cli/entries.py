@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from lms.cli.running import OWNER_AUTH_PROMPT, Order
+from lms.cli.following import PROMPTS
+from lms.cli.running import Order
 from lms.errors import BadRequest
 from lms.files import create_file, read_file
 from lms.names import DATA, ENDORSEMENT_AUTH, OWNER_AUTH, PASSWORD, PRIVATE, PUBLIC, USER_PASSWORD
@@ -23,12 +24,7 @@ Answer = dict[str, Any]
 Verb = Callable[[str, str, Callable[[argparse.Namespace], Answer]], argparse.ArgumentParser]
 
 _CONTENTS: Final = {DATA: 32 * MIB, PUBLIC: 4096, PRIVATE: 4096}
-_SECRETS: Final = {
-    PASSWORD: "password",
-    USER_PASSWORD: "user's password",
-    OWNER_AUTH: OWNER_AUTH_PROMPT,
-    ENDORSEMENT_AUTH: "endorsement authorisation",
-}
+_SECRETS: Final = (PASSWORD, USER_PASSWORD, OWNER_AUTH, ENDORSEMENT_AUTH)
 _OPTIONS: Final[tuple[str, ...]] = ("application", "label", "user", "parent")
 _STDOUT: Final = "-"
 
@@ -86,23 +82,23 @@ def _order(arguments: argparse.Namespace, collected: tuple[str, ...] = ()) -> Or
     """The act with what was given for it."""
     given = {name.replace("_", "-"): value for name, value in vars(arguments).items() if value is not None}
     inputs = {word: _content(given[word], limit) for word, limit in _CONTENTS.items() if word in given}
-    inputs |= {word: read_secret(given[word], prompt) for word, prompt in _SECRETS.items() if word in given}
+    inputs |= {word: read_secret(given[word], PROMPTS[word]) for word in _SECRETS if word in given}
     options = {name: given[name] for name in _OPTIONS if name in given}
-    return Order(arguments.verb, arguments.config, options, inputs, collected)
+    return Order(arguments.verb, arguments.config, options, inputs, collected, arguments.no_daemon)
 
 
 def register(arguments: argparse.Namespace) -> Answer:
     """Register what was given; a password is asked for where nothing was."""
     order = _order(arguments)
     if not order.inputs.keys() & {PASSWORD, *_CONTENTS}:
-        order.inputs[PASSWORD] = read_secret(None, _SECRETS[PASSWORD], confirm=True)
+        order.inputs[PASSWORD] = read_secret(None, PROMPTS[PASSWORD], confirm=True)
     _ask_user_password(order)
     return order.run()[0]
 
 
 def _ask_user_password(order: Order) -> None:
     if "user" in order.options and USER_PASSWORD not in order.inputs and sys.stdin.isatty():
-        order.inputs[USER_PASSWORD] = read_secret(None, _SECRETS[USER_PASSWORD])
+        order.inputs[USER_PASSWORD] = read_secret(None, PROMPTS[USER_PASSWORD])
 
 
 def unregister(arguments: argparse.Namespace) -> Answer:

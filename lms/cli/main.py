@@ -6,58 +6,32 @@ Answers go to stdout, everything else to stderr; exit codes are those of `lms.er
 from __future__ import annotations
 
 import argparse
-import base64
 import sys
-from pathlib import Path
 from typing import Any
 
-from lms.cli import documents, entries
-from lms.cli.running import OWNER_AUTH_PROMPT, Order
-from lms.errors import BadRequest, LmsError
-from lms.files import create_file, read_file
-from lms.names import APPROVAL, ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH, PACKAGE, SHEET, TOKEN, TOKEN_PASSWORD
+from lms.cli import acts, documents, entries, jobs
+from lms.cli.following import Left
+from lms.cli.options import Parser, refuse_two_readers
+from lms.errors import LmsError
 from lms.process import harden
-from lms.terminal import complain, read_secret, say, show
-from lms.wire.document import MIB
-
-_FILES = {OWNER: 1 * MIB, TOKEN: 1 * MIB, PACKAGE: 64 * MIB, GRANT: 16 * MIB, SHEET: MIB, APPROVAL: 16 * MIB}
-_SECRETS = {OWNER_AUTH: OWNER_AUTH_PROMPT, ENDORSEMENT_AUTH: "endorsement authorisation"}
+from lms.terminal import complain, say, show
 
 
-def _act(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run an act of `lms.boot` with the options that were given."""
-    given = {name.replace("_", "-"): value for name, value in vars(arguments).items() if value not in (None, False)}
-    config, verb = given.pop("config", None), given.pop("verb")
-    inputs: dict[str, bytes] = {}
-    for word, limit in _FILES.items():
-        if word in given:
-            inputs[word] = read_file(Path(given.pop(word)), limit)
-    for word, prompt in _SECRETS.items():
-        if word in given:
-            inputs[word] = read_secret(given.pop(word), prompt)
-    if verb == "restore" and (TOKEN in inputs or TOKEN_PASSWORD in given):
-        inputs[TOKEN_PASSWORD] = read_secret(given.pop(TOKEN_PASSWORD, None), "token password")
-    request_to = given.pop("request-to", None)
-    options = {k: v for k, v in given.items() if k not in ("json", "run")}
-    options["request"] = request_to is not None
-    if given.get("destination") == "msa" and (request_to is None) == (GRANT not in inputs):
-        raise BadRequest("cannot enroll with the MSA: give either --request-to or --grant")
-    answer, _ = Order(verb, config, options, inputs).run()
-    if answer.pop("only-copy", False):
-        say("lmsctl", "the only copy lies on this machine: name directories for it in `archives`")
-    if request_to is not None and "document" in answer:
-        create_file(Path(request_to), base64.b64decode(answer.pop("document")), mode=0o644)
-    return answer
+def _add_common(parser: argparse.ArgumentParser, **more: Any) -> None:
+    parser.add_argument("--config", metavar="FILE", help="configuration instead of /etc/lms/lms.toml", **more)
+    parser.add_argument("--json", action="store_true", help="answer as one JSON object", **more)
+    parser.add_argument("--no-daemon", action="store_true", help="act here, also where lmsd could be asked", **more)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lmsctl", description="TPM keys that survive their TPM.")
-    parser.add_argument("--config", metavar="FILE", help="configuration instead of /etc/lms/lms.toml")
-    parser.add_argument("--json", action="store_true", help="answer as one JSON object")
+    parser = Parser(prog="lmsctl", description="TPM keys that survive their TPM.")
+    everywhere = Parser(add_help=False)
+    _add_common(parser)
+    _add_common(everywhere, default=argparse.SUPPRESS)  # before the verb or behind it
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    def verb(name: str, text: str, run: Any = _act, within: Any = verbs) -> argparse.ArgumentParser:
-        made: argparse.ArgumentParser = within.add_parser(name, help=text, description=text)
+    def verb(name: str, text: str, run: Any = acts.run, within: Any = verbs) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = within.add_parser(name, help=text, description=text, parents=[everywhere])
         made.set_defaults(run=run)
         return made
 
@@ -65,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--owner-auth", metavar="FILE", help="the TPM's owner authorisation; - is standard input")
         made.add_argument("--endorsement-auth", metavar="FILE", help="the TPM's endorsement authorisation")
 
-    verb("status", "what state this platform is in, and why")
+    verb("status", "what state this platform is in, and why", acts.status)
 
     made = verb("provision", "make the recoverable key of this platform")
     made.add_argument("--owner", metavar="FILE", required=True, help="the owner document of your token")
@@ -82,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--grant", metavar="FILE", help="msa: take the MSA's grant, or its newer trust list")
     made.add_argument("--id", metavar="UUID", help="ma: which one, where the owner approved several")
     owner_auth(made)
+
+    made = verb("forget", "keep nothing more at a destination: the next package does not name it")
+    made.add_argument("destination", metavar="DESTINATION", help="the ID of an authority, or `token`")
+    made.add_argument("--last", action="store_true", help="even where no other destination is left")
 
     made = verb("archive", "make a Migration Package and keep it")
     made.add_argument("--endorsement-auth", metavar="FILE", help="the TPM's endorsement authorisation")
@@ -102,13 +80,18 @@ def _parser() -> argparse.ArgumentParser:
 
     entries.add_verbs(verb)
 
+    verb("packages", "what the newest package is, and where it lies")
+    verb("authorities", "the Migration Authorities that the owner approved")
+
+    jobs.add_verbs(verb)
+
     token = verb("token", "make and look at Emergency Recovery Tokens")
-    acts = token.add_subparsers(dest="act", required=True, metavar="ACT")
-    made = verb("create", "make a new token", documents.token_create, acts)
+    within = token.add_subparsers(dest="act", required=True, metavar="ACT")
+    made = verb("create", "make a new token", documents.token_create, within)
     made.add_argument("file", metavar="FILE")
     made.add_argument("--token-password", metavar="FILE", help="an own password instead of a generated one")
-    verb("show", "what a token's outside tells", documents.token_show, acts).add_argument("file", metavar="FILE")
-    made = verb("public", "write the owner document of a token", documents.token_public, acts)
+    verb("show", "what a token's outside tells", documents.token_show, within).add_argument("file", metavar="FILE")
+    made = verb("public", "write the owner document of a token", documents.token_public, within)
     made.add_argument("file", metavar="FILE")
     made.add_argument("--output", metavar="FILE", required=True)
 
@@ -125,11 +108,16 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run `lmsctl`."""
     harden()
-    arguments = _parser().parse_args()
+    as_json = "--json" in sys.argv[1:]
     try:
-        show(arguments.run(arguments), arguments.json)
+        arguments = _parser().parse_args()
+        refuse_two_readers(arguments)
+        show(arguments.run(arguments), as_json)
     except LmsError as error:
-        return complain("lmsctl", error, arguments.json)
+        return complain("lmsctl", error, as_json)
+    except Left as left:
+        say("lmsctl", str(left))
+        return 130
     except KeyboardInterrupt:
         say("lmsctl", "interrupted; running the same command again goes on where this one stopped")
         return 130

@@ -56,7 +56,8 @@ class Job:
     """One job of the user `uid`.
 
     `waiting`: the words it waits for, `progress`: the step it is at. `error`: class name in `lms.errors` of what
-    ended it; `message` and `hint` explain error and waiting. `answer`: the act's, plain JSON values.
+    ended it, or of why it asks again; `message` and `hint` explain error and waiting. `answer`: the act's, plain
+    JSON values.
     """
 
     number: int
@@ -75,7 +76,7 @@ class Job:
         """The job in another state: what belonged to the old one is gone."""
         if state not in TRANSITIONS[self.state]:
             raise LmsError(f"cannot take job {self.number} from '{self.state.value}' to '{state.value}'")
-        cleared: dict[str, Any] = {"waiting": (), "progress": "", "message": "", "hint": ""}
+        cleared: dict[str, Any] = {"waiting": (), "progress": "", "error": None, "message": "", "hint": ""}
         return replace(self, state=state, **(cleared | changes))
 
 

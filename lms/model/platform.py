@@ -105,7 +105,7 @@ class PlatformState:
     """One platform. `time_floor` is the latest time seen.
 
     `sequence` is the last number spent on a package, `archived` that of the newest package which every place
-    keeps (`package_id`); 0 before the first. `request_nonce` is that of the enrolment request on its way.
+    keeps (`package_id`, made at `archived_at`); 0 before the first. `request_nonce` is that of the enrolment request on its way.
     `unarchived` says that something was registered or unregistered since that package. `to_enroll` are the IDs of
     the destinations that held the keys before a restore, and still have to be enrolled anew.
     """
@@ -131,6 +131,7 @@ class PlatformState:
     registry: Registry = field(default=Registry(), metadata=ADDED_LATER)
     unarchived: bool = field(default=False, metadata=ADDED_LATER)
     to_enroll: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
+    archived_at: datetime | None = field(default=None, metadata=ADDED_LATER)
 
     def require_drsk(self) -> RecoverableKey:
         """The DRSK. Raises NotProvisioned where there is none yet."""

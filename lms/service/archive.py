@@ -71,12 +71,30 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
         except LmsError as error:
             refusals.append(error)
     if kept:
-        state = replace(state, archived=state.sequence, package_id=package_id, unarchived=bool(refusals))
+        state = replace(
+            state,
+            archived=state.sequence,
+            package_id=package_id,
+            archived_at=state.time_floor,
+            unarchived=bool(refusals),
+        )
         setting.store.save(state)
     if refusals:
         others = f"; {len(refusals) - 1} more places refused" if len(refusals) > 1 else ""
         raise type(refusals[0])(f"cannot archive everywhere: {refusals[0]}{others}")
     return state
+
+
+def places_of(setting: Setting, state: PlatformState) -> list[str]:
+    """Where the newest package lies, in words for a person; nowhere before the first."""
+    if state.package_id is None:
+        return []
+    held = [d.identity for d in state.destinations if d.held == state.archived]
+    places = [f"authority {identity}" for identity in held]
+    found = [place.find(state.platform_id, state.archived, state.package_id) for place in setting.archives]
+    if setting.recovery is not None:
+        found.append(setting.recovery.find())
+    return places + [path for path in found if path is not None]
 
 
 def _lines(

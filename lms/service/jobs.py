@@ -306,7 +306,8 @@ class JobRunner:
         """Forget a wrong secret and wait for another one."""
         task.secrets.pop(word, None)
         given = frozenset(task.record.given) - {word}
-        self._book.settle(task, JobState.WAITING, given=given, waiting=(word,), message=str(error), hint=error.hint)
+        told = {"error": type(error).__name__, "message": str(error), "hint": error.hint}
+        self._book.settle(task, JobState.WAITING, given=given, waiting=(word,), **told)
 
     def _finish(self, task: Task, **changes: Any) -> None:
         with self._turn:

@@ -77,7 +77,7 @@ def test_a_machine_restored_by_its_newest_package(archived, token, files):
     assert_refused(lmsctl(*order, config=config), 2, "BadRequest")
     assert_refused(lmsctl(*order, "--token-password", files["wrong"], config=config), 3, "WrongPassword")
     done = lmsctl(*order, "--token-password", files["password"], config=config)
-    assert (done.exit_code, done.json["changed"], done.json["reason"]) == (0, True, "drsk-absent")
+    assert (done.exit_code, done.json["changed"], done.json["was"]) == (0, True, "drsk-absent")
     assert not lmsctl(*order, "--token-password", files["password"], config=config).json["changed"]
 
 
@@ -108,7 +108,7 @@ def test_what_the_configuration_says_wrongly_is_named(platform, setting, exit_co
     said = lmsctl("status", config=config)
     assert_refused(said, exit_code, error)
     if "colour" in setting:
-        assert f"'{config}', line 4, key 'colour'" in said.json["message"]
+        assert f"'{config}', line 5, key 'colour'" in said.json["message"]
 
 
 def _watched(log, module, *arguments, **more):

@@ -222,6 +222,7 @@ class Platform:
             "tcti": f'"{tcti or self.machine.tcti}"',
             "state_directory": f'"{self.state_directory}"',
             "archives": f'["{self.archive_directory}"]',
+            "bus": f'"unix:path={self.directory}/bus"',  # that of the machine is nothing to a test
         } | more
         path = self.directory / "lms.toml"
         path.write_text("".join(f"{key} = {value}\n" for key, value in values.items()))

@@ -24,9 +24,16 @@ class ArchiveDirectory:
         # A missing archive is an unmounted share, not one to be made: keys must not land on the disk below it.
         if not self._directory.is_dir():
             raise FileProblem(f"cannot archive to '{self._directory}': there is no such directory")
-        folder = self._directory / str(platform_id)
-        ensure_directory(folder)
-        path = folder / f"{sequence:09d}-{package_id}.xml"
+        path = self._path(platform_id, sequence, package_id)
+        ensure_directory(path.parent)
         create_file(path, document)
         if read_file(path, len(document)) != document:
             raise FileProblem(f"cannot archive to '{path}': what was read back differs")
+
+    def find(self, platform_id: UUID, sequence: int, package_id: UUID) -> str | None:
+        """The path of a package that is there."""
+        path = self._path(platform_id, sequence, package_id)
+        return str(path) if path.exists() else None
+
+    def _path(self, platform_id: UUID, sequence: int, package_id: UUID) -> Path:
+        return self._directory / str(platform_id) / f"{sequence:09d}-{package_id}.xml"

@@ -31,6 +31,11 @@ class RecoveryDirectory:
         if sheet is not None:
             write_file(self._directory / SHEET, sheet)
 
+    def find(self) -> str | None:
+        """The path of the package, where one is there."""
+        path = self._directory / PACKAGE
+        return str(path) if path.exists() else None
+
     def package(self) -> bytes | None:
         """The newest package."""
         return self._read(PACKAGE, _MAX_PACKAGE)

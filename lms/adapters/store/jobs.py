@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from lms.files import ensure_directory, read_file, write_file
+from lms.adapters.store.record import load_record
+from lms.files import ensure_directory, write_file
 from lms.model.jobs import JobLedger
 from lms.wire.document import MIB
-from lms.wire.record import read_record, write_record
+from lms.wire.record import write_record
 
 _MAX_JOURNAL: Final = 64 * MIB
 
@@ -21,8 +22,8 @@ class JobFile:
         self._path = directory / "jobs.json"
 
     def load(self) -> JobLedger:
-        """The journal; an empty one where there is none yet."""
-        return read_record(JobLedger, read_file(self._path, _MAX_JOURNAL)) if self._path.exists() else JobLedger()
+        """The journal; an empty one where there is none yet. Raises StateDamaged."""
+        return load_record(JobLedger, self._path, _MAX_JOURNAL) or JobLedger()
 
     def save(self, ledger: JobLedger) -> None:
         """Replace the journal, wholly or not at all."""

@@ -10,11 +10,12 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
+from lms.adapters.store.record import load_record
 from lms.errors import CiphertextLost, FileProblem
 from lms.files import ensure_directory, read_file, remove_file, write_file
 from lms.model.platform import PendingRestore, PlatformState
 from lms.wire.document import MIB
-from lms.wire.record import read_record, write_record
+from lms.wire.record import write_record
 
 _MAX_STATE: Final = 16 * MIB
 _MAX_PACKAGE: Final = 64 * MIB
@@ -36,8 +37,8 @@ class StateDirectory:
         return self._directory / "package.xml"
 
     def load(self) -> PlatformState | None:
-        """The state, or None on a platform that has none."""
-        return read_record(PlatformState, read_file(self._state, _MAX_STATE)) if self._state.exists() else None
+        """The state, or None on a platform that has none. Raises StateDamaged."""
+        return load_record(PlatformState, self._state, _MAX_STATE)
 
     def save(self, state: PlatformState) -> None:
         """Replace the state, wholly or not at all."""
@@ -49,7 +50,7 @@ class StateDirectory:
 
     def load_pending(self) -> PendingRestore | None:
         """The restore request on its way, or None."""
-        return read_record(PendingRestore, read_file(self._pending, _MAX_STATE)) if self._pending.exists() else None
+        return load_record(PendingRestore, self._pending, _MAX_STATE)
 
     def save_pending(self, pending: PendingRestore | None) -> None:
         """Replace the restore request on its way, or forget it."""

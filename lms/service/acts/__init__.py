@@ -11,8 +11,8 @@ from typing import Final
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.documents import inspect, verify
 from lms.service.acts.entries import keys, register, retrieve_entry, seal_secret, unregister_entry
-from lms.service.acts.facts import status
-from lms.service.acts.platform import enroll, make_archive, provision_platform
+from lms.service.acts.facts import authorities, packages, status
+from lms.service.acts.platform import enroll, forget_destination, make_archive, provision_platform
 from lms.service.acts.restore import restore
 from lms.service.setting import Setting
 
@@ -24,6 +24,7 @@ ACTS: Final[Mapping[str, Act]] = {
     "verify": verify,
     "provision": provision_platform,
     "enroll": enroll,
+    "forget": forget_destination,
     "archive": make_archive,
     "restore": restore,
     "register": register,
@@ -31,6 +32,8 @@ ACTS: Final[Mapping[str, Act]] = {
     "retrieve": retrieve_entry,
     "seal": seal_secret,
     "keys": keys,
+    "packages": packages,
+    "authorities": authorities,
 }
 
 __all__ = ["ACTS", "Act", "Answer", "Call"]

@@ -1,20 +1,42 @@
-"""What an act answers about the platform, in the words of DESIGN §3 and §4; `status` answers nothing else."""
+"""What an act answers about the platform, in the words of DESIGN §3 and §4.
+
+`status`, `packages` and `authorities` answer nothing else.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 from lms.model.keys import digits
-from lms.model.platform import PlatformState
+from lms.model.packages import DestinationKind
+from lms.model.platform import EnrolledDestination, Health, PlatformState
+from lms.model.trust import Identity, Role, TrustedAuthority, TrustList
 from lms.service.acts.call import Answer, Call
+from lms.service.archive import places_of
 from lms.service.diagnosis import WORDS, Reason, diagnose
-from lms.service.setting import Setting
+from lms.service.enroll import trust_list_of
+from lms.service.setting import Setting, provisioned
 from lms.wire.anchor import read_owner
 
+_MEANING: Final[Mapping[Health, str]] = {
+    Health.UNPROVISIONED: "there is no recoverable key yet",
+    Health.CREATED: "nothing is archived yet: enroll a destination, then archive",
+    Health.STALE: "something changed since the newest package: archive",
+    Health.AT_RISK: "one destination alone can give the keys back: enroll a second one",
+    Health.PROTECTED: "two independent destinations can give the keys back",
+    Health.RESTORE_NEEDED: "the keys are not in this TPM: restore",
+    Health.RESTORED_NOT_ENROLLED: "the keys are back, but destinations that held them are not enrolled anew",
+}
 
-def facts(state: PlatformState) -> Answer:
-    """What the state tells, without a look at the TPM."""
+
+def facts(state: PlatformState, health: Health | None = None) -> Answer:
+    """What the state tells, without a look at the TPM; `health` where that look said more."""
+    health = health or state.health
     return {
         "platform": str(state.platform_id),
-        "state": state.health.value,
+        "state": health.value,
+        "meaning": _MEANING[health],
         "owner": digits(read_owner(state.owner_document).fingerprint),
         "key": None if state.drsk is None else state.drsk.name.digits,
         "key-name": None if state.drsk is None else str(state.drsk.name),
@@ -32,12 +54,72 @@ def status(call: Call, setting: Setting) -> Answer:
     if state is None or state.drsk is None:
         return {"state": "unprovisioned", "owner-auth-set": setting.tpm.owner_auth_is_set()}
     reason = diagnose(setting, state)
-    answer = facts(state)
-    if reason is not Reason.INTACT:
-        answer["state"] = "restore-needed"
-    return answer | {
+    answer = facts(state, None if reason is Reason.INTACT else Health.RESTORE_NEEDED)
+    answer["destinations"] = [_described(destination) for destination in state.destinations]
+    known: Answer = {
         "reason": reason.value,
         "explanation": WORDS[reason],
+        "to-enroll": list(state.to_enroll),
         "owner-auth-set": setting.tpm.owner_auth_is_set(),
         "lockout-auth-set": setting.tpm.lockout_auth_is_set(),
+    }
+    return answer | known | _age(setting, state) | {"findings": _findings(state, known)}
+
+
+def _described(destination: EnrolledDestination) -> Answer:
+    """Kind, ID, and the Sequence of the newest package that an authority was seen to hold; 0 is none."""
+    known: Answer = {"kind": destination.kind.value, "id": destination.identity}
+    if destination.kind is DestinationKind.MIGRATION_AUTHORITY:
+        known["held"] = destination.held
+    return known
+
+
+def _age(setting: Setting, state: PlatformState) -> Answer:
+    """When the newest package was made, and how many whole days ago."""
+    if state.archived_at is None:
+        return {}
+    return {"archived": state.archived_at.isoformat(), "age-days": (setting.now() - state.archived_at).days}
+
+
+def _findings(state: PlatformState, known: Mapping[str, Any]) -> list[str]:
+    """What an administrator should see to, beside the state itself."""
+    found = {
+        "restored-not-enrolled": bool(state.to_enroll),
+        "owner-auth-unset": not known["owner-auth-set"],
+        "lockout-auth-unset": not known["lockout-auth-set"],
+    }
+    return [word for word, is_so in found.items() if is_so]
+
+
+def packages(call: Call, setting: Setting) -> Answer:
+    """The newest package, and the places that have it."""
+    state = provisioned(setting)
+    if state.package_id is None:
+        return {"packages": []}
+    newest = {"package": str(state.package_id), "sequence": state.archived, **_age(setting, state)}
+    return {"packages": [newest], "places": places_of(setting, state)}
+
+
+def authorities(call: Call, setting: Setting) -> Answer:
+    """The authorities of the newest trust list here, and whether they are destinations of the keys."""
+    state = provisioned(setting)
+    trust_list = trust_list_of(state)
+    if trust_list is None:
+        return {"authorities": []}
+    held = {d.identity: d.held for d in state.destinations if d.kind is DestinationKind.MIGRATION_AUTHORITY}
+    listed = [_authority(authority, trust_list, held) for authority in trust_list.authorities]
+    return {"trust-list": trust_list.number, "authorities": listed}
+
+
+def _authority(authority: TrustedAuthority, trust_list: TrustList, held: Mapping[str, int]) -> Answer:
+    identity = str(authority.ma_id)
+    withdrawn = trust_list.withdrawn_since(Identity(Role.MIGRATION_AUTHORITY, authority.ma_id))
+    return {
+        "id": identity,
+        "addresses": list(authority.addresses),
+        "mode": authority.mode.value,
+        "combined": authority.combined,
+        "enrolled": identity in held,
+        "held": held.get(identity, 0),
+        "withdrawn": None if withdrawn is None else withdrawn.isoformat(),
     }

@@ -1,4 +1,4 @@
-"""The acts that make a platform recoverable: `provision`, `enroll`, `archive` (PROTOCOL §8)."""
+"""The acts that make a platform recoverable: `provision`, `enroll`, `forget`, `archive` (PROTOCOL §8)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import base64
 from typing import Final
 from uuid import UUID, uuid4
 
-from lms.errors import BadRequest
+from lms.errors import BadRequest, RestoreFirst
 from lms.model.keys import digits
 from lms.model.packages import DestinationKind
 from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
 from lms.service.acts.owner_auth import owner_auth_for_new_keys
-from lms.service.archive import archive
+from lms.service.archive import archive, places_of
+from lms.service.diagnosis import WORDS, Reason, diagnose
 from lms.service.enroll import enroll_authority, enroll_token
 from lms.service.enrolment import accept_grant, request_enrolment
+from lms.service.forget import forget
 from lms.service.provision import Provisioning, provision
-from lms.service.setting import Setting
+from lms.service.setting import Setting, provisioned
+from lms.wire.anchor import read_owner
+
+# Another TPM cannot do anything with the keys that the state knows.
+_OTHER_TPM: Final = frozenset({Reason.OTHER_TPM, Reason.CLEARED_TPM})
 
 
 def provision_platform(call: Call, setting: Setting) -> Answer:
@@ -44,7 +50,18 @@ def enroll(call: Call, setting: Setting) -> Answer:
     destination = call.text("destination") or ""
     if destination not in _ENROLLED:
         raise BadRequest(f"cannot enroll '{destination}': expected one of {', '.join(_ENROLLED)}")
+    _refuse_other_tpm(setting, "enroll")
     return _ENROLLED[destination](call, setting)
+
+
+def _refuse_other_tpm(setting: Setting, verb: str) -> None:
+    """Raises RestoreFirst where this TPM is not the one that the state knows."""
+    state = setting.store.load()
+    if state is None or state.drsk is None:
+        return  # which has an error of its own
+    reason = diagnose(setting, state)
+    if reason in _OTHER_TPM:
+        raise RestoreFirst(f"cannot {verb}: {WORDS[reason]}")
 
 
 def _enroll_token(call: Call, setting: Setting) -> Answer:
@@ -64,7 +81,9 @@ def _enroll_ma(call: Call, setting: Setting) -> Answer:
 
 def _enroll_msa(call: Call, setting: Setting) -> Answer:
     if call.given(GRANT):
-        return facts(accept_grant(setting, call.document(GRANT), call.secret(ENDORSEMENT_AUTH))) | {"changed": True}
+        before = setting.store.load()
+        state = accept_grant(setting, call.document(GRANT), call.secret(ENDORSEMENT_AUTH))
+        return facts(state) | {"changed": state != before}
     document, request_id = request_enrolment(setting)
     return {"request": digits(request_id), "document": base64.b64encode(document).decode("ascii")}
 
@@ -72,8 +91,27 @@ def _enroll_msa(call: Call, setting: Setting) -> Answer:
 _ENROLLED: Final = {"token": _enroll_token, "ma": _enroll_ma, "msa": _enroll_msa}
 
 
+def forget_destination(call: Call, setting: Setting) -> Answer:
+    """A destination by its ID, or the owner's token by that word."""
+    named = call.word("destination")
+    state, changed = forget(setting, _identity(named, setting), last=call.flag("last"))
+    return facts(state) | {"changed": changed}
+
+
+def _identity(named: str, setting: Setting) -> str:
+    token = read_owner(provisioned(setting).owner_document).token_id
+    if named in ("token", token):
+        return token
+    try:
+        return str(UUID(named))
+    except ValueError:
+        raise BadRequest(f"cannot read '{named}': expected the ID of an authority, or 'token'") from None
+
+
 def make_archive(call: Call, setting: Setting) -> Answer:
     """A new package at every place that keeps packages."""
+    _refuse_other_tpm(setting, "archive")
     state = archive(setting, call.secret(ENDORSEMENT_AUTH))
     remote = any(d.kind is DestinationKind.MIGRATION_AUTHORITY for d in state.destinations)
-    return facts(state) | {"changed": True, "only-copy": not setting.archives and not remote}
+    alone = not setting.archives and not remote
+    return facts(state) | {"changed": True, "places": places_of(setting, state), "only-copy": alone}

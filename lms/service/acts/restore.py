@@ -9,6 +9,7 @@ from typing import Final
 from lms.errors import ApprovalPending, AuthorityBusy, AuthorityUnreachable, BadRequest, LmsError
 from lms.model.jobs import Awaiting
 from lms.model.keys import Name, digits
+from lms.model.platform import PendingRestore
 from lms.model.secret import Secret
 from lms.names import APPROVAL, ENDORSEMENT_AUTH, OWNER_AUTH, PACKAGE, SHEET, TOKEN, TOKEN_PASSWORD
 from lms.service.acts.call import Answer, Call
@@ -54,8 +55,15 @@ def _by_authority(call: Call, setting: Setting) -> Answer:
         pending = setting.store.load_pending()
         if call.waits and pending is not None:
             call.offer(APPROVAL, Secret(pending.document))  # what is to be approved, for who carries it by hand
-            raise Awaiting((APPROVAL,), str(error), POLL_S) from None
+            raise Awaiting((APPROVAL,), _why(error, pending), POLL_S) from None
         return _request(call, setting, error)
+
+
+def _why(error: LmsError, pending: PendingRestore) -> str:
+    """Whatever keeps the job, the owner's approval is what it needs."""
+    if isinstance(error, ApprovalPending):
+        return str(error)
+    return f"{error}; the owner has to approve request {digits(pending.request_id)}"
 
 
 def _with_sheet(call: Call, order: AuthorityOrder) -> AuthorityOrder:
@@ -113,7 +121,7 @@ def _package_at_hand(setting: Setting) -> bytes | None:
 def _answer(restored: Restored) -> Answer:
     return facts(restored.state) | {
         "changed": restored.changed,
-        "reason": restored.reason.value,
+        "was": restored.reason.value,
         "explanation": WORDS[restored.reason],
         "age-known": restored.age_known,
     }

@@ -1,0 +1,23 @@
+"""Reading a record of ours from its file: one that cannot be read is damaged, whatever is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from lms.errors import MalformedStructure, StateDamaged
+from lms.files import read_file
+from lms.wire.record import read_record
+
+T = TypeVar("T")
+
+
+def load_record(kind: type[T], path: Path, max_bytes: int) -> T | None:
+    """The record in a file; None where there is no file. Raises StateDamaged, FileProblem."""
+    if not path.exists():
+        return None
+    content = read_file(path, max_bytes)
+    try:
+        return read_record(kind, content)
+    except MalformedStructure as error:
+        raise StateDamaged(f"cannot read '{path}': it is damaged ({error})") from None

@@ -1,0 +1,69 @@
+"""The acts on the platform: `provision`, `enroll`, `forget`, `archive`, `restore`; and what is to be told of it."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+from pathlib import Path
+from typing import Any, Final
+
+from lms.cli.following import DOCUMENTS, PROMPTS
+from lms.cli.running import Order, bus_of
+from lms.cli.service import Service
+from lms.errors import BadRequest
+from lms.files import create_file, read_file
+from lms.model.jobs import JobState
+from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER_AUTH, TOKEN, TOKEN_PASSWORD
+from lms.terminal import read_secret, say
+
+Answer = dict[str, Any]
+
+_SECRETS: Final = (OWNER_AUTH, ENDORSEMENT_AUTH)
+# What is nothing of the act's own.
+_OURS: Final = frozenset({"json", "run", "no-daemon", "config", "verb"})
+# Which options belong to which destination; what belongs to another one would be given in vain.
+_ENROLLED_BY: Final = {"msa": {"request-to", GRANT}, "ma": {"id"}, "token": set[str]()}
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """Run an act with the options that were given."""
+    said = vars(arguments).items()
+    given = {name.replace("_", "-"): value for name, value in said if value is not None and value is not False}
+    verb = arguments.verb
+    if verb == "enroll":
+        _check_destination(given)
+    inputs = {word: read_file(Path(given.pop(word)), limit) for word, limit in DOCUMENTS.items() if word in given}
+    inputs |= {word: read_secret(given.pop(word), PROMPTS[word]) for word in _SECRETS if word in given}
+    if verb == "restore" and (TOKEN in inputs or TOKEN_PASSWORD in given):
+        inputs[TOKEN_PASSWORD] = read_secret(given.pop(TOKEN_PASSWORD, None), PROMPTS[TOKEN_PASSWORD])
+    request_to = given.pop("request-to", None)
+    options = {name: value for name, value in given.items() if name not in _OURS}
+    if request_to is not None:
+        options["request"] = True
+    answer, _ = Order(verb, arguments.config, options, inputs, no_daemon=arguments.no_daemon).run()
+    if answer.pop("only-copy", False):
+        say("lmsctl", "the only copy lies on this machine: name directories for it in `archives`")
+    if request_to is not None and "document" in answer:
+        create_file(Path(request_to), base64.b64decode(answer.pop("document")), mode=0o644)
+    return answer
+
+
+def _check_destination(given: dict[str, Any]) -> None:
+    """Raises BadRequest where an option is of no use to the destination, or the MSA gets none or both of its own."""
+    destination = given["destination"]
+    for name in sorted(set().union(*_ENROLLED_BY.values()) - _ENROLLED_BY[destination]):
+        if name in given:
+            raise BadRequest(f"cannot enroll '{destination}' with --{name}: it is of no use there")
+    if destination == "msa" and ("request-to" in given) == (GRANT in given):
+        raise BadRequest("cannot enroll with the MSA: give either --request-to or --grant")
+
+
+def status(arguments: argparse.Namespace) -> Answer:
+    """The state of the platform, and the jobs that wait for somebody."""
+    answer = run(arguments)
+    service = None if arguments.no_daemon else Service.reach(bus_of(arguments.config))
+    if service is not None:
+        with service:
+            waiting = [job for job in service.jobs().values() if job.state is JobState.WAITING]
+        answer["jobs-waiting"] = [{"job": j.number, "verb": j.verb, "for": " ".join(j.waiting)} for j in waiting]
+    return answer

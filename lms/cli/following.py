@@ -1,0 +1,158 @@
+"""A job of `lmsd` from its beginning to its end, with the person who began it (DESIGN §4).
+
+What it waits for is asked for at the terminal. Where there is none, a secret that was wrong ends the job as it ends
+an act without a daemon; what was never given is left for `lmsctl supply`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Final
+
+from lms import errors
+from lms.cli.service import Service
+from lms.errors import BadRequest, JobCanceled, JobWaits, LmsError
+from lms.files import read_file
+from lms.model.jobs import Job, JobResult, JobState
+from lms.names import (
+    APPROVAL,
+    ENDORSEMENT_AUTH,
+    GRANT,
+    OWNER,
+    OWNER_AUTH,
+    PACKAGE,
+    PASSWORD,
+    SHEET,
+    TOKEN,
+    TOKEN_PASSWORD,
+    USER_PASSWORD,
+)
+from lms.terminal import read_line, read_secret, say
+from lms.wire.document import MIB
+
+PROMPTS: Final = {
+    OWNER_AUTH: "owner authorisation",
+    ENDORSEMENT_AUTH: "endorsement authorisation",
+    TOKEN_PASSWORD: "token password",
+    USER_PASSWORD: "user's password",
+    PASSWORD: "password",
+}
+DOCUMENTS: Final = {
+    OWNER: 1 * MIB,
+    TOKEN: 1 * MIB,
+    PACKAGE: 64 * MIB,
+    GRANT: 16 * MIB,
+    SHEET: 1 * MIB,
+    APPROVAL: 16 * MIB,
+}
+"""Words of documents, and how many bytes each may have."""
+
+
+class Left(Exception):
+    """The person went away; the job goes on."""
+
+
+class Follower:
+    """One job; `given` are the words that came with it, `tell` hears of its steps.
+
+    `until_approval`: the approval is not awaited, because its request is carried by hand.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        path: str,
+        given: Collection[str],
+        tell: Callable[[str], None],
+        *,
+        until_approval: bool = False,
+    ) -> None:
+        self._service = service
+        self._path = path
+        self._given = frozenset(given)
+        self._tell = tell
+        self._until_approval = until_approval
+        self._announced = ""
+
+    def follow(self) -> Job:
+        """The job when it is done, or waits for an approval that is not awaited.
+
+        Raises its error, JobCanceled, JobWaits, ServiceGone, Left.
+        """
+        number = self._path.rpartition("/")[2]
+        try:
+            with self._service.watching(self._path) as now:
+                while (job := now()).state is not JobState.FINISHED:
+                    self._tell(job.progress or job.message)
+                    if self._until_approval and APPROVAL in job.waiting:
+                        return job
+                    if job.state is JobState.WAITING:
+                        self._attend(job)
+        except KeyboardInterrupt:
+            text = f"job {number} goes on without you: `lmsctl jobs` shows it, `lmsctl cancel {number}` ends it"
+            raise Left(text) from None
+        if job.result is JobResult.CANCELED:
+            raise JobCanceled(f"cannot finish {job.verb}: job {job.number} was canceled")
+        if job.result is JobResult.FAILED:
+            raise named_error(job)
+        return job
+
+    def _attend(self, job: Job) -> None:
+        if not sys.stdin.isatty():
+            raise self._unattended(job)
+        if APPROVAL in job.waiting:
+            self._announce(job)
+            return
+        word = job.waiting[0]
+        self._service.supply(self._path, word, self._generated(job, word) or asked_for(word))
+
+    def _announce(self, job: Job) -> None:
+        """What to do about an approval: once, and again when there is news."""
+        if job.message == self._announced:
+            return
+        self._announced = job.message
+        say("lmsctl", "the owner approves it with these digits where the token is; an approval that comes as a file:")
+        say("lmsctl", f"`lmsctl supply {job.number} {APPROVAL} FILE`")
+        say("lmsctl", f"job {job.number} waits, with or without you; Ctrl-C leaves it")
+
+    def _generated(self, job: Job, word: str) -> bytes | None:
+        """An owner authorisation that was made for this TPM, when the person has it; None where none was."""
+        if word != OWNER_AUTH or job.error is not None:
+            return None
+        try:
+            value = self._service.collect(self._path, word)
+        except BadRequest:
+            return None
+        say("lmsctl", f"the TPM's new owner authorisation, shown this once: {value.decode('ascii')}")
+        say("lmsctl", "write it down and keep it: it opens the TPM to its owner, and it is stored nowhere")
+        read_line("press Enter when you have it")
+        return value
+
+    def _unattended(self, job: Job) -> LmsError:
+        if job.error is not None and self._given.issuperset(job.waiting):
+            self._service.cancel(self._path)
+            return named_error(job)
+        kind = JobWaits if job.error is None else type(named_error(job))
+        words = " and ".join(f"'{word}'" for word in job.waiting)
+        text = job.message or f"cannot finish {job.verb}"
+        how = ", ".join(f"`lmsctl supply {job.number} {word} FILE`" for word in job.waiting)
+        return kind(f"{text}; job {job.number} waits for {words}, and this is no terminal: {how}")
+
+
+def named_error(job: Job) -> LmsError:
+    """The error that a job names, as it was raised."""
+    kind = getattr(errors, job.error or "", LmsError)
+    error: LmsError = kind(job.message)
+    return error
+
+
+def asked_for(word: str, source: str | None = None) -> bytes:
+    """What belongs to a word: a secret that is typed or read, or the document in a file. Raises BadRequest."""
+    if word in PROMPTS:
+        return read_secret(source, PROMPTS[word])
+    limit = DOCUMENTS.get(word, MIB)
+    if source is None and not sys.stdin.isatty():
+        raise BadRequest(f"cannot supply '{word}': name its file")
+    return read_file(Path(source or read_line(f"file with the {word}")), limit)

@@ -1,0 +1,85 @@
+"""`lmsctl jobs`, `supply`, `cancel`: acts in progress at `lmsd` (DESIGN §4)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from lms.cli.following import asked_for
+from lms.cli.running import bus_of
+from lms.cli.service import Service
+from lms.errors import BadRequest, NoSuchJob
+from lms.model.jobs import Job
+from lms.terminal import say
+
+Answer = dict[str, Any]
+Verb = Callable[[str, str, Callable[[argparse.Namespace], Answer]], argparse.ArgumentParser]
+
+
+def add_verbs(verb: Verb) -> None:
+    """Their options."""
+    verb("jobs", "the jobs that there are, and what they wait for", jobs)
+
+    made = verb("supply", "give a job what it waits for", supply)
+    made.add_argument("job", metavar="JOB", type=int, help="its number")
+    made.add_argument("word", metavar="WORD", help="what it is, as `jobs` names it")
+    made.add_argument("file", metavar="FILE", nargs="?", help="where it is; - is standard input; asked for by default")
+
+    verb("cancel", "end a job", cancel).add_argument("job", metavar="JOB", type=int, help="its number")
+
+
+def _service(arguments: argparse.Namespace) -> Service:
+    if arguments.no_daemon:
+        raise BadRequest(f"cannot {arguments.verb} with --no-daemon: jobs are those of lmsd")
+    return Service.require(bus_of(arguments.config))
+
+
+def _found(service: Service, number: int) -> tuple[str, Job]:
+    for path, job in service.jobs().items():
+        if job.number == number:
+            return path, job
+    raise NoSuchJob(f"cannot find job {number}")
+
+
+def jobs(arguments: argparse.Namespace) -> Answer:
+    """All jobs that the caller may see."""
+    with _service(arguments) as service:
+        return {"jobs": [_facts(job) for job in service.jobs().values()]}
+
+
+def _facts(job: Job) -> Answer:
+    """A job without its answer; what it has nothing to say of is left out."""
+    facts = {
+        "job": job.number,
+        "verb": job.verb,
+        "state": job.state.value,
+        "waiting": list(job.waiting),
+        "progress": job.progress,
+        "result": None if job.result is None else job.result.value,
+        "error": job.error,
+        "message": job.message,
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def supply(arguments: argparse.Namespace) -> Answer:
+    """Hand over one thing."""
+    with _service(arguments) as service:
+        path, job = _found(service, arguments.job)
+        if arguments.word not in job.waiting:
+            waits = " and ".join(f"'{word}'" for word in job.waiting) or "nothing"
+            raise BadRequest(f"cannot supply '{arguments.word}': job {job.number} waits for {waits}")
+        service.supply(path, arguments.word, asked_for(arguments.word, arguments.file))
+    if sys.stderr.isatty():
+        say("lmsctl", "`lmsctl jobs` shows how it goes on")
+    return {"job": job.number, "supplied": arguments.word}
+
+
+def cancel(arguments: argparse.Namespace) -> Answer:
+    """End a job; what it did so far stays."""
+    with _service(arguments) as service:
+        path, job = _found(service, arguments.job)
+        service.cancel(path)
+    return {"job": job.number, "changed": True}
