@@ -45,18 +45,22 @@ class Board:
         """The job whose object is at this path."""
         return self._jobs[int(path.rpartition("/")[2])]
 
+    def is_privileged(self, uid: int) -> bool:
+        """Whether a user sees what is others'."""
+        return uid in self._privileged
+
     def audience(self, uid: int) -> Audience:
         """Who sees what is this user's: he, and the privileged."""
 
         def sees(caller: Credentials) -> bool:
-            return caller.uid == uid or caller.uid in self._privileged
+            return caller.uid == uid or self.is_privileged(caller.uid)
 
         return sees
 
     def make_room(self, uid: int) -> None:
         """Raises TooManyJobs where an unprivileged user has many unfinished ones."""
         unfinished = Counter(job.uid for job in self._jobs.values() if job.state is not JobState.FINISHED)
-        if uid not in self._privileged and unfinished[uid] >= _JOBS_OF_A_USER:
+        if not self.is_privileged(uid) and unfinished[uid] >= _JOBS_OF_A_USER:
             raise TooManyJobs(f"cannot begin another job: {unfinished[uid]} of yours are not finished")
 
     async def appeared(self, number: int) -> str:

@@ -61,8 +61,9 @@ class ManagerFace:
 
     def _asking(self, verb: str) -> Callable[[Call], Any]:
         async def ask(call: Call) -> Answer:
-            given = verb, verbs.options(call), verbs.secrets(call), call.caller.uid
+            uid = call.caller.uid
+            given = verb, verbs.options(call), verbs.secrets(call), uid
             answer = await asyncio.get_running_loop().run_in_executor(self._questions, self._runner.ask, *given)
-            return Answer((variants(answer),))
+            return Answer((variants(verbs.shown(verb, answer, self._board.is_privileged(uid))),))
 
         return ask

@@ -58,6 +58,8 @@ async def test_polkit_is_asked_for_the_verb(bus, archived, daemons, polkitd, pac
         await owned(root.connection, _POLKIT)
         (status,) = await them.verb("Status")
         assert status["state"] == "at-risk"
+        assert status.keys() <= {"state", "meaning", "reason", "explanation"}
+        assert "platform" in (await root.verb("Status"))[0]
         (said,) = await them.verb("Inspect", {}, {"package": package})
         assert said["sequence"] == 1
         with pytest.raises(NotAuthorized, match=r"org\.localmigration1\.archive"):
