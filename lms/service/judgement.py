@@ -14,7 +14,7 @@ from uuid import UUID
 
 from cryptography import x509
 
-from lms.errors import DigitsDiffer, EkUntrusted, LmsError, PolicyMismatch, RegisterStale, TrustListConflict
+from lms.errors import DigitsDiffer, EkUntrusted, LmsError, PolicyMismatch, RegisterStale, TakeOver, TrustListConflict
 from lms.model.exchange import EncryptedCertificates
 from lms.model.keys import Name, digits, same_digits
 from lms.model.owner import Owner, RecoverySheet, SheetAuthority
@@ -53,12 +53,23 @@ def open_register(trust_list: bytes | None, owner: Owner, seen: int, now: dateti
 
 
 def next_trust_list(known: TrustList, changed: TrustList, now: datetime) -> TrustList:
-    """`changed` under the next number; the same object as `known` where nothing changed. Raises TrustListConflict."""
+    """`changed` under the next number; the same object as `known` where nothing changed.
+
+    Raises TrustListConflict, TakeOver.
+    """
     if changed == known:
         return known
+    _judge_apart(changed)
     if now < known.issued:
         raise TrustListConflict("cannot approve: the clock is behind the newest trust list")
     return replace(changed, number=known.number + 1, issued=now)
+
+
+def _judge_apart(changed: TrustList) -> None:
+    # Outer and inner wrap would meet at one key: what is released to that platform, its authority opens alone.
+    vaults = {name_of(authority.vault) for authority in changed.authorities}
+    if any(pair.srk_name in vaults for platform in changed.platforms for pair in platform.pairs):
+        raise TakeOver("cannot approve: one key would be an authority's vault and a platform's SRK")
 
 
 def _roots(certificates: Sequence[bytes]) -> tuple[list[x509.Certificate], list[x509.Certificate]]:

@@ -19,6 +19,7 @@ from lms.errors import (
     RegisterStale,
     RequestInvalid,
     SignerWithdrawn,
+    TakeOver,
     TrustListConflict,
     UntrustedSigner,
     WrongRole,
@@ -78,6 +79,18 @@ def with_inner(entry, plaintext=None, recipient=None):
     owner = WORLD.owner
     credential = make_credential(owner.recovery_key, plaintext, owner.recovery_key_name)
     return replace(entry, inner_keys=(InnerKey(recipient or owner.recovery_key_name, credential),))
+
+
+def test_keys_go_to_no_vault():
+    """An authority that asks for its own vault as the new SRK would hold both wraps."""
+    (entry,) = register(OURS).authorities
+
+    def with_vault(public):
+        return signed_list(register(OURS, authorities=(replace(entry, vault=public),)))
+
+    with pytest.raises(TakeOver):
+        answered(trust_list=with_vault(CHIP.srk.public))
+    assert answered(trust_list=with_vault(OTHER.srk.public)).approval
 
 
 def test_an_approval_holds_what_machine_and_authority_need():

@@ -29,7 +29,7 @@ from lms.model.exchange import AuthorityEnrolment, EnrolmentRequest, RequestBase
 from lms.model.keys import VAULT_HANDLE, Algorithm, digits
 from lms.model.policies import POLICY_REF
 from lms.model.release import EnrolmentOrder
-from lms.model.trust import Identity, Mode, Role, Withdrawal
+from lms.model.trust import Identity, Mode, Pair, Role, TrustedPlatform, Withdrawal
 from lms.service.enroll import enroll_authority
 from lms.service.enrolment import accept_grant, request_enrolment
 from lms.service.granting import grant
@@ -54,7 +54,7 @@ from lms.wire.tpm.policy import approval_digest, duplication_select
 from lms.wire.tpm.public import ec_public_key, name_of, read_public
 from lms.wire.tpm.signature import verify_digest
 from lms.wire.trust_list import read_trust_list
-from tests.support.documents import SoftwareSigner, make_owner, private_key, uuid
+from tests.support.documents import SoftwareSigner, make_owner, make_platform, private_key, uuid
 from tests.support.platform import NOW, OWNER_AUTH, Token
 
 WORLD, STRANGER = make_owner(), make_owner("stranger")
@@ -200,6 +200,18 @@ def test_the_key_of_another_authority_is_a_take_over_whatever_is_said(part):
             replace(MA, **{name: getattr(OTHER, name) for name in parts}), trust_list=first.trust_list, replacement=True
         )
     assert granted(trust_list=first.trust_list).grant
+
+
+def test_a_platforms_srk_is_no_vault_whatever_is_said():
+    first = granted(OTHER)
+
+    def register_with(srk):
+        platform = TrustedPlatform(uuid("a platform"), (Pair(name_of(OTHER.vault), srk),), ())
+        return listed(first, platforms=(platform,))
+
+    with pytest.raises(TakeOver):
+        granted(trust_list=register_with(name_of(MA.vault)), replacement=True)
+    assert granted(trust_list=register_with(name_of(make_platform().srk.public))).grant
 
 
 def test_a_withdrawn_authority_is_not_approved_again():
