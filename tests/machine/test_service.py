@@ -17,7 +17,7 @@ from tests.support.asynchronous import in_loop
 from tests.support.bus import NOBODY
 from tests.support.daemon import Client, client
 from tests.support.keeping import make_authority
-from tests.support.machine import AUTHORITY, SERVICE, run
+from tests.support.machine import AUTHORITY, SERVICE, Machine, run
 
 pytestmark = pytest.mark.machine
 
@@ -105,9 +105,10 @@ async def test_keys_survive_their_tpm_inside_the_sandbox(machine, token):
     assert package.exists()
 
 
+@pytest.mark.parametrize("provide", [Machine.provide, Machine.provide_encrypted])
 @in_loop
-async def test_an_authorisation_that_an_administrator_keeps_is_used(machine, token):
-    machine.provide(OWNER_AUTH)
+async def test_an_authorisation_that_an_administrator_keeps_is_used(machine, token, provide):
+    provide(machine, OWNER_AUTH)
     run("systemctl", "start", SERVICE)
     async with client("system") as us:
         await provision(us, token)

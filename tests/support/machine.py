@@ -5,6 +5,7 @@ For `make test-systemd` only: it stops services and empties directories of the m
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.support.swtpm import SoftwareTpm
 SERVICE = "lms.service"
 AUTHORITY = "lms-authority.service"
 _CREDENTIAL = Path("/etc/credstore/lms.owner-auth")
+_ENCRYPTED = Path("/etc/credstore.encrypted/lms.owner-auth")
 _EMPTIED = (DEFAULT_STATE_DIRECTORY, DEFAULT_RECOVERY_DIRECTORY, DEFAULT_AUTHORITY_DIRECTORY)
 
 
@@ -51,7 +53,8 @@ class Machine:
             run("systemctl", "reset-failed", service) if self.show("ActiveState", service) == "failed" else None
             shutil.rmtree(self._drop_ins(service), ignore_errors=True)
         run("systemctl", "daemon-reload")
-        _CREDENTIAL.unlink(missing_ok=True)
+        for credential in (_CREDENTIAL, _ENCRYPTED):
+            credential.unlink(missing_ok=True)
         if self._tpm is not None:
             self._tpm.remove()
 
@@ -81,6 +84,15 @@ class Machine:
         _CREDENTIAL.parent.mkdir(mode=0o700, exist_ok=True)
         _CREDENTIAL.write_bytes(owner_auth + b"\n")
         _CREDENTIAL.chmod(0o600)
+
+    def provide_encrypted(self, owner_auth: bytes) -> None:
+        """The same, under a key of this machine, as the unit says how."""
+        self.provide(owner_auth)
+        _ENCRYPTED.parent.mkdir(mode=0o700, exist_ok=True)
+        run("systemd-creds", "encrypt", "--with-key=host", "--name=lms.owner-auth", _CREDENTIAL, _ENCRYPTED)
+        _CREDENTIAL.unlink()
+        (advice,) = re.findall("LoadCredentialEncrypted=.*", run("systemctl", "cat", SERVICE))
+        self.drop_in(SERVICE, advice)
 
     def show(self, key: str, service: str = SERVICE) -> str:
         """A property of a service."""
