@@ -50,7 +50,8 @@ class Machine:
         """Stop and forget everything."""
         for service in (SERVICE, AUTHORITY):
             run("systemctl", "stop", service)
-            run("systemctl", "reset-failed", service) if self.show("ActiveState", service) == "failed" else None
+            # Also how often it was started lately; systemd refuses where it has forgotten the service already.
+            subprocess.run(["systemctl", "reset-failed", service], check=False, capture_output=True)
             shutil.rmtree(self._drop_ins(service), ignore_errors=True)
         run("systemctl", "daemon-reload")
         for credential in (_CREDENTIAL, _ENCRYPTED):
