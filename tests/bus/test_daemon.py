@@ -6,11 +6,13 @@ import signal
 
 import pytest
 
+from lms.config import Configuration
+from lms.daemon import _privileged
 from lms.errors import BadRequest, BusUnavailable
 from lms.link.connection import Connection
 from lms.names import BUS_NAME, ROOT_PATH
 from tests.support.asynchronous import in_loop
-from tests.support.bus import owned
+from tests.support.bus import NOBODY, as_user, owned
 from tests.support.daemon import Daemon, client
 from tests.support.platform import OWNER_AUTH
 
@@ -139,3 +141,11 @@ async def test_the_systems_bus_is_found_by_its_name(bus, platform, daemons):
     daemon.start(DBUS_SYSTEM_BUS_ADDRESS=bus.address).until("READY=1")
     async with client(bus.address) as us:
         assert (await us.properties())["State"] == "unprovisioned"
+
+
+@pytest.mark.parametrize(
+    ("named", "passing"), [("system", {0}), ("session", {0, NOBODY}), ("unix:path=/run/private", {0, NOBODY})]
+)
+def test_the_daemons_own_user_passes_on_a_private_bus_only(named, passing):
+    with as_user(NOBODY):
+        assert _privileged(Configuration(bus=named)) == passing
