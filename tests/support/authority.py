@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +69,44 @@ class Place:
                 return transaction.owners()
         finally:
             vault.close()
+
+
+class Program:
+    """`lms-authority serve`, and what it says to systemd."""
+
+    def __init__(self, directory, config):
+        self.said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.said.bind(str(directory / "notify"))
+        self.said.settimeout(0.2)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "lms.authority.main", "--config", str(config), "serve"],
+            env=os.environ | {"NOTIFY_SOCKET": str(directory / "notify")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def until(self, words):
+        """What it says to systemd with these words in it; fails where it ended before."""
+        while True:
+            try:
+                said = self.said.recv(4096).decode()
+            except TimeoutError:
+                assert self.process.poll() is None, self.ended()
+                continue
+            if words in said:
+                return said
+
+    def port(self):
+        """Where it listens, once it is ready."""
+        port = int(self.until("STATUS=authority").rpartition(" ")[2])
+        self.until("READY=1")
+        return port
+
+    def ended(self, by=None):
+        """Its exit code and what it wrote, once it ended."""
+        if by is not None:
+            self.process.send_signal(by)
+        out, log = self.process.communicate()
+        self.said.close()
+        return self.process.returncode, out.decode(), log.decode()
