@@ -127,13 +127,14 @@ def _make_room(setting: AuthoritySetting, transaction: VaultTransaction, asker: 
 
 
 def least_missed(packages: list[KeptPackage]) -> KeptPackage:
-    """Of at least three packages in the order of their Sequence, the one that least time is lost with for its size.
+    """Of at least three packages in the order of their Sequence, the one with which least time is lost for its size.
 
-    Never the oldest or the newest. Time is that between a package's neighbours. A flood of packages thins itself out,
-    be they many or big: what was stored before it, further apart or smaller, stays.
+    Never the oldest or the newest. Time is that between a package's neighbours, size counts by powers of two, and of
+    equals the newer goes. So a flood thins itself out, of many packages or of big ones: what was stored before it,
+    further apart or smaller, stays.
     """
     seconds = {
         between.package_id: (after.stored - before.stored).total_seconds()
         for (before, between), (_, after) in pairwise(pairwise(packages))
     }
-    return min(packages[1:-1], key=lambda p: (seconds[p.package_id] / p.size, -p.sequence))
+    return min(packages[1:-1], key=lambda p: (seconds[p.package_id] / (1 << p.size.bit_length()), -p.sequence))
