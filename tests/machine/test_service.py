@@ -138,6 +138,19 @@ async def test_a_service_that_hangs_is_started_again(machine):
     assert "watchdog" in machine.journal().lower()
 
 
+def test_lmsctl_asks_the_service_and_the_service_asks_polkit(machine):
+    run("systemctl", "enable", "--now", SERVICE)
+    assert json.loads(run("lmsctl", "--json", "status"))["state"] == "unprovisioned"
+    as_nobody = ("runuser", "-u", "nobody", "--", "lmsctl", "--json")
+    assert json.loads(run(*as_nobody, "status"))["state"] == "unprovisioned"
+    with pytest.raises(CalledProcessError) as refused:
+        run(*as_nobody, "archive")
+    assert json.loads(refused.value.stdout)["error"] == "NotAuthorized"
+    with pytest.raises(CalledProcessError) as failed:
+        run("lmsctl", "--json", "archive")
+    assert json.loads(failed.value.stdout)["error"] == "NotProvisioned"
+
+
 @in_loop
 async def test_polkit_lets_a_user_look_and_nothing_else(machine, token):
     run("systemctl", "start", SERVICE)
@@ -165,7 +178,7 @@ async def test_what_root_wrote_without_the_service_becomes_its_own(machine, toke
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     order = ["provision", "--owner", tmp_path / "owner", "--fingerprint", token.fingerprint, "--offline-token"]
-    said = run("lmsctl", "--json", *order, "--unverified-tpm", "--owner-auth", tmp_path / "auth")
+    said = run("lmsctl", "--json", *order, "--no-daemon", "--unverified-tpm", "--owner-auth", tmp_path / "auth")
     assert json.loads(said)["state"] == "created"
     run("systemd-tmpfiles", "--create", "lms.tmpfiles.conf")
     run("systemctl", "start", SERVICE)

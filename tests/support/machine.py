@@ -49,7 +49,7 @@ class Machine:
     def end(self) -> None:
         """Stop and forget everything."""
         for service in (SERVICE, AUTHORITY):
-            run("systemctl", "stop", service)
+            run("systemctl", "disable", "--now", service)
             # Also how often it was started lately; systemd refuses where it has forgotten the service already.
             subprocess.run(["systemctl", "reset-failed", service], check=False, capture_output=True)
             shutil.rmtree(self._drop_ins(service), ignore_errors=True)
