@@ -7,18 +7,20 @@ what is kept of a platform is kept of this owner's platform.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
-from lms.errors import LmsError, NotAuthorised
+from lms.errors import LmsError, NotAuthorised, PolicyMismatch
 from lms.model.authorities import KeptOwner, KeptPackage, KeptRelease
 from lms.model.owner import Owner
 from lms.model.packages import Signed
 from lms.model.trust import Identity, Pair, Role, TrustedPlatform, TrustList
 from lms.ports import VaultTransaction
+from lms.service.judgement import owner_policy
 from lms.service.keeping.sessions import Claim
 from lms.wire.anchor import read_owner
 from lms.wire.certificates import SignerRule, judge_signer
@@ -133,6 +135,15 @@ def served_for(transaction: VaultTransaction, claim: Claim) -> Served | None:
     owners = served_owners(transaction)
     knowing = tuple(s for s in owners if s.trusted.platform(claim.platform_id) is not None)
     return _whose(transaction, knowing, claim.platform_id) or (owners[0] if len(owners) == 1 else None)
+
+
+def served_by_policy(transaction: VaultTransaction, drsk: bytes) -> Served | None:
+    """The owner who can approve destinations of a DRSK (TPM2B_PUBLIC): its policy tells before any trust list does."""
+    for served in served_owners(transaction):
+        with suppress(PolicyMismatch):
+            owner_policy(drsk, served.owner)
+            return served
+    return None
 
 
 def signed_by_msa(transaction: VaultTransaction, signed: Signed, now: datetime) -> Served:

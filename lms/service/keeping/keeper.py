@@ -6,7 +6,6 @@ of what can be uploaded and fetched.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -33,10 +32,8 @@ from lms.service.keeping.access import (
     Bound,
     Station,
     bound,
-    keep_trust_list,
     require_bound,
     served_owners,
-    signed_by_msa,
 )
 from lms.service.keeping.packages import mark_package, take_package
 from lms.service.keeping.releases import annex, release
@@ -48,12 +45,12 @@ from lms.service.keeping.requests import (
     take_enrolment_request,
     take_grant,
     take_restore_request,
+    take_trust_list,
 )
 from lms.service.keeping.sessions import LIFETIME_S, Claim, Sessions
 from lms.service.keeping.setting import AuthoritySetting
 from lms.wire.certificates import for_attestation, identity_of, issued_by_owner
 from lms.wire.document import claimed_root
-from lms.wire.exchange_v1 import TRUST_LIST
 
 Asker = Claim | Station
 
@@ -117,10 +114,7 @@ def _take_approval(call: _Call, document: bytes) -> Receipt:
 
 
 def _take_trust_list(call: _Call, document: bytes) -> Receipt:
-    now = call.setting.now()
-    served = signed_by_msa(call.transaction, TRUST_LIST.read(document)[1], now)
-    changed = keep_trust_list(call.transaction, served, document)
-    return Receipt("", hashlib.sha256(document).digest(), now, changed)
+    return take_trust_list(call.setting, call.transaction, document)
 
 
 TAKEN: Final[dict[str, Callable[[_Call, bytes], Receipt]]] = {

@@ -16,11 +16,19 @@ from lms.errors import Denied, LmsError, NotAtAuthority, NotAuthorised, QuotaExc
 from lms.model.authorities import KeptRequest, Receipt, RequestKind, RequestState
 from lms.model.trust import Pair
 from lms.ports import VaultTransaction
-from lms.service.keeping.access import Station, keep_trust_list, served_for, served_owners, signed_by_msa
+from lms.service.keeping.access import (
+    Served,
+    Station,
+    keep_trust_list,
+    served_by_policy,
+    served_for,
+    served_owners,
+    signed_by_msa,
+)
 from lms.service.keeping.sessions import Claim
 from lms.service.keeping.setting import AuthoritySetting
 from lms.wire.enrolment import read_platform_enrolment
-from lms.wire.exchange_v1 import ENROLMENT_GRANT
+from lms.wire.exchange_v1 import ENROLMENT_GRANT, TRUST_LIST
 from lms.wire.restoration import read_restore_approval, read_restore_request
 
 _NOBODY: Final = b""
@@ -42,7 +50,8 @@ def take_enrolment_request(
     enrolment = read_platform_enrolment(document)
     pair = Pair(enrolment.ek_name, enrolment.srk_name)
     asked = (enrolment.request_id, enrolment.platform.platform_id, pair)
-    return _queue(setting, transaction, claim, address, document, RequestKind.ENROLMENT, asked)
+    served = served_by_policy(transaction, enrolment.platform.drsk.public) or served_for(transaction, claim)
+    return _queue(setting, transaction, claim, address, document, RequestKind.ENROLMENT, asked, served)
 
 
 def take_restore_request(
@@ -51,7 +60,8 @@ def take_restore_request(
     """Queue a platform's restore request. Raises its errors, NotAuthorised, QuotaExceeded."""
     verified = read_restore_request(document)
     asked = (verified.request_id, verified.request.platform_id, verified.pair)
-    return _queue(setting, transaction, claim, address, document, RequestKind.RESTORE, asked)
+    served = served_for(transaction, claim)
+    return _queue(setting, transaction, claim, address, document, RequestKind.RESTORE, asked, served)
 
 
 def _queue(
@@ -62,12 +72,12 @@ def _queue(
     document: bytes,
     kind: RequestKind,
     asked: tuple[bytes, UUID, Pair],
+    served: Served | None,
 ) -> Receipt:
     request_id, platform_id, pair = asked
     if (platform_id, pair) != (claim.platform_id, claim.pair):
         raise NotAuthorised("cannot take the request: it is not by the TPM that brings it")
     now = setting.now()
-    served = served_for(transaction, claim)
     owner = _NOBODY if served is None else served.kept.fingerprint
     _clean(transaction, pair, request_id, now)
     found = transaction.request(request_id)
@@ -150,6 +160,14 @@ def take_approval(setting: AuthoritySetting, transaction: VaultTransaction, docu
         changed = keep_trust_list(transaction, served, approval.trust_list)
         return _answer(setting, transaction, served.kept.fingerprint, approval.request_id, document, changed=changed)
     raise refusal
+
+
+def take_trust_list(setting: AuthoritySetting, transaction: VaultTransaction, document: bytes) -> Receipt:
+    """The MSA's newest word, whoever brings it. Raises the errors of `judge_signer` and of `newer`."""
+    now = setting.now()
+    served = signed_by_msa(transaction, TRUST_LIST.read(document)[1], now)
+    changed = keep_trust_list(transaction, served, document)
+    return Receipt("", hashlib.sha256(document).digest(), now, changed)
 
 
 def _answer(
