@@ -87,7 +87,7 @@ class House:
         self.vault = open_vault(self.url)
         self.now, self.seconds = NOW, 0.0
         self.owners = owners or (make_owner(),)
-        self.lists: dict[bytes, TrustList] = {}
+        self.lists: dict[bytes, bytes] = {}  # by fingerprint, signed: what each owner said last
         key = load_der_private_key(self.identity.tls_key.reveal(), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         self.tls_key = key
@@ -128,6 +128,12 @@ class House:
 
     def list_of(self, world: OwnerWorld | None = None) -> TrustList:
         """What an owner said last."""
+        trust_list, _ = TRUST_LIST.read(self.signed_list(world))
+        assert isinstance(trust_list, TrustList)
+        return trust_list
+
+    def signed_list(self, world: OwnerWorld | None = None) -> bytes:
+        """The same as its document."""
         return self.lists[(world or self.owners[0]).owner.fingerprint]
 
     def signed(self, trust_list: TrustList, world: OwnerWorld | None = None) -> bytes:
@@ -140,7 +146,7 @@ class House:
         with self.vault.transaction() as transaction:
             kept = KeptOwner(world.owner.fingerprint, world.owner.document, signed, certificate, combined=False)
             transaction.keep_owner(kept)
-        self.lists[world.owner.fingerprint] = trust_list
+        self.lists[world.owner.fingerprint] = signed
 
     def next_list(self, world: OwnerWorld | None = None, **changes) -> TrustList:
         """The next number of an owner's list, not kept yet."""
@@ -234,23 +240,20 @@ class House:
     def approval(self, platform: Platform, request: bytes, annex: bytes | None = None, **changes) -> bytes:
         """The owner approves a request, by the annex of this authority unless another is given."""
         world, asked = platform.world, read_restore_request(request)
-        known = self.list_of(world)
         order = RestorationOrder(
             request=request,
             annex=annex or self.annex(platform, asked.request_id),
             digits=digits(asked.request_id),
             ek_roots=(),
             vouch=True,
-            trust_list=self.signed(known, world),
+            trust_list=self.signed_list(world),
             sheet=self.sheet(platform),
             supersedes=(),
             now=self.now,
             not_after=self.now + timedelta(days=7),
         )
         answer = approve_restore(replace(order, **changes), world.owner, world.keys)
-        trust_list, _ = TRUST_LIST.read(answer.trust_list)
-        assert isinstance(trust_list, TrustList)
-        self.lists[world.owner.fingerprint] = trust_list
+        self.lists[world.owner.fingerprint] = answer.trust_list
         return answer.approval
 
     def annex(self, platform: Platform, request_id: bytes) -> bytes:
