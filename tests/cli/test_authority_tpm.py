@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
+import sys
+from contextlib import suppress
 
 import pytest
 
@@ -151,6 +155,45 @@ def test_the_owner_authorisation_is_needed_once(place, chip, auth, tmp_path):
     wrong.write_bytes(b"wrong")
     evict(chip, OWNER_AUTH)
     assert_refused(place.init("--owner-auth", wrong), 3, "OwnerAuthFailed")
+
+
+def typed(place, secret: bytes, *words) -> tuple[int, bytes]:
+    """Run `lms-authority` at a terminal and type the owner authorisation; exit code, and what was on the screen."""
+    command = [sys.executable, "-m", "lms.authority.main", "--config", str(place.config), *map(str, words)]
+    screen, typing = b"", [secret + b"\n"]
+    person, terminal = pty.openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    with subprocess.Popen(command, start_new_session=True, **streams) as program:
+        os.close(terminal)
+        with suppress(OSError):  # EIO: it ended
+            while part := os.read(person, 4096):
+                screen += part
+                if typing and b"owner authorisation: " in screen:
+                    os.write(person, typing.pop())
+        os.close(person)
+    return program.returncode, screen
+
+
+def test_the_owner_authorisation_is_asked_for_at_a_terminal(place, chip, auth):
+    assert place.init(UNVERIFIED, "--owner-auth", auth).exit_code == 0
+    evict(chip, OWNER_AUTH)
+    code, screen = typed(place, b"wrong", "init", "--output", place.request)
+    assert (code, OWNER_AUTH.reveal() in screen) == (3, False)
+    assert public_at(chip) is None
+    code, screen = typed(place, OWNER_AUTH.reveal(), "init", "--output", place.request)
+    assert (code, OWNER_AUTH.reveal() in screen) == (0, False)
+    assert public_at(chip) is not None
+
+
+def test_a_grant_is_opened_with_the_endorsement_authorisation(place, chip, token, tmp_path):
+    shown = place.init(UNVERIFIED).json["request"]
+    assert approve(place, token, shown, tmp_path / "grant", "--vouch").exit_code == 0
+    secret = tmp_path / "endorsement-auth"
+    secret.write_bytes(b"of the endorsement hierarchy")
+    change = ["tpm2_changeauth", "-T", chip.tcti, "-c", "endorsement", f"file:{secret}"]
+    subprocess.run(change, check=True, capture_output=True)
+    assert_refused(place.enroll(tmp_path / "grant", token), 3, "EndorsementAuthFailed")
+    assert place.enroll(tmp_path / "grant", token, **{"endorsement-auth": secret}).exit_code == 0
 
 
 def test_a_tpm_that_anybody_may_own_is_remarked_on(place):
