@@ -52,6 +52,7 @@ def inputs(token, archived_machine, tmp_path_factory):
     (package,) = (archived_machine / "archive").glob("*/*.xml")
     options = {
         "fingerprint": token.fingerprint,
+        "destination": "token",
         "offline-token": True,
         "unverified-tpm": True,
         "package-given": True,

@@ -48,6 +48,10 @@ class CuttingProxy:
         """What `lms.toml` names."""
         return f"swtpm:path={self._directory / 'tpm'}"
 
+    def arm(self, number: int) -> None:
+        """Cut at the n-th command from now on; at none for 0."""
+        self._cut_at = self.commands + number if number else 0
+
     def __enter__(self) -> CuttingProxy:
         self._thread.start()
         return self
