@@ -1,4 +1,4 @@
-"""What every answer of the MSA's station needs: digits, roots of TPM makers, the token, and where the answer goes.
+"""What every answer of the MSA's station needs: the request, digits, roots of TPM makers, the token, the way back.
 
 Token and keys are open in `lms.opener` alone; here only its file and its password pass by.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +16,11 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from lms.assembly import ca_certificates
 from lms.authority.register import Register
+from lms.config import Configuration, load_configuration
 from lms.errors import BadRequest
-from lms.files import create_file, read_file
+from lms.files import create_file, ensure_directory, read_file
 from lms.process import run_program
 from lms.terminal import read_secret, show
 from lms.wire.document import MIB
@@ -26,20 +30,47 @@ Answer = dict[str, Any]
 MAX_FILE: Final = 16 * MIB
 
 
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A request on the desk, however it came; `facts` say from where, `annex` what an authority says of it.
+
+    `hand_out` takes the answer's word (`grant`, `approval`), its document and the trust list that goes with it to
+    whoever has to have them, and says where they went.
+    """
+
+    request: bytes
+    hand_out: Callable[[str, bytes, bytes], Answer]
+    annex: bytes | None = None
+    facts: Answer = field(default_factory=dict)
+
+
 def now() -> datetime:
     """The station's time, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
+def configuration_of(arguments: argparse.Namespace) -> Configuration:
+    """The configuration that was named, or the default. Raises BadConfiguration, FileProblem."""
+    return load_configuration(None if arguments.config is None else Path(arguments.config))
+
+
 def register_of(arguments: argparse.Namespace) -> Register:
-    """The register that the approver named."""
-    return Register(Path(arguments.trust_list))
+    """The register that the approver named, or the one of this station."""
+    if arguments.trust_list is not None:
+        return Register(Path(arguments.trust_list))
+    path = configuration_of(arguments).station.register
+    ensure_directory(path.parent)
+    return Register(path)
 
 
-def ek_roots(paths: list[str]) -> tuple[bytes, ...]:
-    """CA certificates (DER) from PEM files. Raises BadRequest, FileProblem."""
-    found: list[bytes] = []
-    for path in paths:
+def ek_roots(arguments: argparse.Namespace) -> tuple[bytes, ...]:
+    """CA certificates (DER) of TPM makers, as the configuration and the approver name them.
+
+    Raises BadConfiguration, BadRequest, FileProblem.
+    """
+    configured = ca_certificates(configuration_of(arguments).station.ek_roots)
+    found = [c.public_bytes(Encoding.DER) for c in configured]
+    for path in arguments.ek_root:
         try:
             parsed = x509.load_pem_x509_certificates(read_file(Path(path), MIB))
         except ValueError:
@@ -76,3 +107,15 @@ def with_token(arguments: argparse.Namespace, act: str, order: object) -> bytes:
 def hand_out(arguments: argparse.Namespace, document: bytes) -> None:
     """Write the answer for others to read; nothing that is there is replaced."""
     create_file(Path(arguments.output), document, mode=0o644)
+
+
+def brought_by_file(arguments: argparse.Namespace) -> Brought:
+    """The request in a file, whose answer goes to another one. Raises BadRequest, FileProblem."""
+    if arguments.output is None:
+        raise BadRequest("cannot answer a request that came by file without a file for the answer: give --output")
+
+    def write(word: str, document: bytes, trust_list: bytes) -> Answer:
+        hand_out(arguments, document)
+        return {word: arguments.output}
+
+    return Brought(read_file(Path(arguments.request), MAX_FILE), write)

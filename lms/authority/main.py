@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from lms.authority import keeper, serving, station
+from lms.authority import keeper, serving, station, stationing, waiting
 from lms.errors import LmsError
 from lms.process import harden
 from lms.terminal import complain, say, show
@@ -18,10 +18,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="answer as one JSON object")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    def verb(name: str, text: str, run: Any) -> argparse.ArgumentParser:
-        made: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    def verb(name: str, text: str, run: Any, within: Any = verbs) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = within.add_parser(name, help=text, description=text)
         made.set_defaults(run=run)
         return made
+
+    def queues(made: argparse.ArgumentParser) -> None:
+        made.add_argument("--trust-list", metavar="FILE", help="the newest trust list; default: the station's")
+        made.add_argument("--authority", metavar="ADDRESS", help="ask this authority only: its address, or its ID")
 
     def endorsement_auth(made: argparse.ArgumentParser) -> None:
         made.add_argument("--endorsement-auth", metavar="FILE", help="the TPM's endorsement authorisation")
@@ -42,11 +46,23 @@ def _parser() -> argparse.ArgumentParser:
 
     verb("serve", "be there for the machines of its owners, until it is told to stop", serving.serve)
 
+    made = verb("pending", "the requests that wait: at the owner's authorities, or at this one", waiting.pending)
+    made.add_argument("--export", metavar="DIRECTORY", help="at an authority: write them there, for an owner far away")
+    queues(made)
+
+    made = verb("take", "at an authority: take a grant, an approval or a trust list that came by file", waiting.take)
+    made.add_argument("file", metavar="FILE", help="what the owner signed")
+
+    made = verb("deny", "deny a request that waits at the owner's authorities", waiting.deny)
+    made.add_argument("request", metavar="REQUEST", help="its digits, or its ID as `pending` lists it")
+    queues(made)
+
     made = verb("approve", "answer a request with the owner's token", station.approve)
-    made.add_argument("request", metavar="FILE", help="the request")
+    made.add_argument(
+        "request", metavar="REQUEST", help="its file; or the digits that the machine shows, where it waits"
+    )
     made.add_argument("--token", metavar="FILE", required=True, help="the owner's Emergency Recovery Token")
     made.add_argument("--token-password", metavar="FILE", help="its password; - is standard input")
-    made.add_argument("--trust-list", metavar="FILE", required=True, help="the newest trust list, replaced by the next")
     made.add_argument("--new-trust-list", action="store_true", help="begin the owner's first trust list")
     made.add_argument("--digits", metavar="DIGITS", help="the digits that the machine shows")
     made.add_argument("--ek-root", metavar="FILE", action="append", default=[], help="CA certificates of TPM makers")
@@ -58,7 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--stolen", action="store_true", help="the platform's other TPMs are retired at once")
     made.add_argument("--expires", metavar="TIME", help="when the approval of a restore ends; default: in 7 days")
     made.add_argument("--accept-stale", metavar="SEQUENCE", type=int, help="restore this older package, rightly")
-    made.add_argument("--output", metavar="FILE", required=True, help="where the grant or approval goes")
+    made.add_argument("--output", metavar="FILE", help="where the answer goes; needed where the request is a file")
+    queues(made)
+
+    stations = verb("station", "the station from which an owner answers queues", None)
+    acts = stations.add_subparsers(dest="act", required=True, metavar="ACT")
+    made = verb("init", "make this machine's station, and the request that its owner approves", stationing.init, acts)
+    made.add_argument("--output", metavar="FILE", required=True, help="where the request goes")
+    made = verb("enroll", "take the certificate that the owner issued", stationing.enroll, acts)
+    made.add_argument("--certificate", metavar="FILE", required=True, help="what `approve` of the request wrote")
+    made.add_argument("--owner", metavar="FILE", required=True, help="the owner document")
+    made.add_argument("--fingerprint", metavar="DIGITS", required=True, help="the owner's fingerprint, as written down")
     return parser
 
 

@@ -1,7 +1,7 @@
 """What an approver keeps: the newest trust list, each platform's last recovery sheet, and what was approved.
 
-The trust list is a file that the approver names; `sheets` and `approvals` lie beside it. None of it is secret, all of
-it is signed by the owner, and a copy of the directory is a station's whole memory (PROTOCOL §5, §6).
+The trust list is a file that the approver names; `sheets`, `approvals` and `stations` lie beside it. None of it is
+secret, all of it is signed by the owner, and a copy of the directory is a station's whole memory (PROTOCOL §5, §6).
 """
 
 from __future__ import annotations
@@ -73,6 +73,12 @@ class Register:
         directory = self._approvals(platform_id)
         ensure_directory(directory)
         write_file(directory / f"{request_id.hex()}.xml", approval)
+
+    def keep_station(self, station_id: UUID, certificate: bytes) -> None:
+        """Remember which stations there are: what was issued has to be known to be withdrawn."""
+        directory = self.path.parent / "stations"
+        ensure_directory(directory)
+        write_file(directory / f"{station_id}.pem", certificate)
 
     def _sheet(self, platform_id: UUID) -> Path:
         return self.path.parent / "sheets" / f"{platform_id}.xml"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from lms.authority.desk import MAX_FILE, Answer, digits_said, ek_roots, hand_out, now, register_of, token_of, with_token
+from lms.authority.desk import MAX_FILE, Answer, Brought, digits_said, ek_roots, now, register_of, token_of, with_token
 from lms.errors import BadRequest
 from lms.files import read_file
 from lms.model.exchange import Entry, RestoreAnnex, VerifiedRestoreRequest
@@ -66,21 +66,26 @@ def _facts(asked: VerifiedRestoreRequest, annex: RestoreAnnex | None, known: Tru
     }
 
 
-def approve_restore(arguments: argparse.Namespace, request: bytes) -> Answer:
+def approve_restore(arguments: argparse.Namespace, brought: Brought) -> Answer:
     """Show whose request it is and what is claimed with it, ask for its digits, and approve it."""
     if arguments.new_trust_list:
         raise BadRequest("cannot approve a restore with a new trust list: it knows no platform")
+    request = brought.request
     asked = read_restore_request(request)
     platform_id, register = asked.request.platform_id, register_of(arguments)
-    annex = None if arguments.annex is None else read_file(Path(arguments.annex), MAX_FILE)
+    annex = brought.annex if arguments.annex is None else read_file(Path(arguments.annex), MAX_FILE)
     _, owner = read_owned_token(token_of(arguments))
     known = read_trust_list(register.trust_list(), owner)
     shown = None if annex is None else read_annex(annex, asked, owner, known)
     approved = register.approved(platform_id)
-    facts = _facts(asked, shown, known) | {
-        "was-approved": [digits(r) for r in approved if r != asked.request_id],
-        "stolen": arguments.stolen,
-    }
+    facts = (
+        brought.facts
+        | _facts(asked, shown, known)
+        | {
+            "was-approved": [digits(r) for r in approved if r != asked.request_id],
+            "stolen": arguments.stolen,
+        }
+    )
     said = digits_said(arguments, facts)
     with register.locked():
         begin = now()
@@ -88,7 +93,7 @@ def approve_restore(arguments: argparse.Namespace, request: bytes) -> Answer:
             request=request,
             annex=annex,
             digits=said,
-            ek_roots=ek_roots(arguments.ek_root),
+            ek_roots=ek_roots(arguments),
             vouch=arguments.vouch,
             trust_list=register.trust_list(),
             sheet=register.sheet(platform_id) if arguments.sheet is None else read_file(Path(arguments.sheet), MIB),
@@ -102,10 +107,9 @@ def approve_restore(arguments: argparse.Namespace, request: bytes) -> Answer:
         register.keep(answer.trust_list)
         register.keep_sheet(platform_id, answer.sheet)
         register.keep_approval(platform_id, asked.request_id, answer.approval)
-        hand_out(arguments, answer.approval)
     return {
         **facts,
         "request": digits(asked.request_id),
-        "approval": arguments.output,
+        **brought.hand_out("approval", answer.approval, answer.trust_list),
         "expires": order.not_after.isoformat(),
     }

@@ -1,6 +1,7 @@
-"""The station of the Migration Selection Authority: requests by file, answers by file (DESIGN §3; PROTOCOL §8).
+"""The station of the Migration Selection Authority: what it answers (DESIGN §3; PROTOCOL §8).
 
-One table of what it answers. Its memory is the register (`lms.authority.register`), which one approval at a time may
+One table. Where a request comes from and its answer goes, by file or through a queue, is `lms.authority.desk` and
+`lms.authority.bringing`. Its memory is the register (`lms.authority.register`), which one approval at a time may
 change. Token and keys are open in `lms.opener` alone.
 """
 
@@ -8,23 +9,36 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from lms.adapters.store import authority_lives_in
-from lms.authority.desk import MAX_FILE, Answer, digits_said, ek_roots, hand_out, now, register_of, with_token
+from lms.authority.bringing import brought_from_queue
+from lms.authority.desk import (
+    Answer,
+    Brought,
+    brought_by_file,
+    configuration_of,
+    digits_said,
+    ek_roots,
+    now,
+    register_of,
+    with_token,
+)
+from lms.authority.queue import names_waiting
 from lms.authority.restoring import approve_restore
-from lms.config import load_configuration
+from lms.authority.stationing import certify_station
 from lms.errors import BadRequest, SharedWithAuthority
-from lms.files import read_file
 from lms.model.keys import digits
 from lms.model.release import EnrolmentAnswer, EnrolmentOrder
 from lms.model.trust import Mode, Role
 from lms.wire.document import root_name
 from lms.wire.enrolment import enrolment_role, read_authority_enrolment, read_platform_enrolment
 from lms.wire.record import read_record
+from lms.wire.station import is_station_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +80,18 @@ _ASKERS: Final[Mapping[Role, Callable[[bytes], Asked]]] = {
 }
 
 
-def _approve_enrolment(arguments: argparse.Namespace, request: bytes) -> Answer:
+def _approve_enrolment(arguments: argparse.Namespace, brought: Brought) -> Answer:
+    request = brought.request
     asked = _ASKERS[enrolment_role(request)](request)
-    register, said = register_of(arguments), digits_said(arguments, asked.facts)
+    facts = brought.facts | asked.facts
+    register, said = register_of(arguments), digits_said(arguments, facts)
     with register.locked():
         if arguments.new_trust_list:
             register.check_new()
         order = EnrolmentOrder(
             request=request,
             digits=said,
-            ek_roots=ek_roots(arguments.ek_root),
+            ek_roots=ek_roots(arguments),
             vouch=arguments.vouch,
             replacement=arguments.replacement,
             trust_list=None if arguments.new_trust_list else register.trust_list(),
@@ -86,13 +102,19 @@ def _approve_enrolment(arguments: argparse.Namespace, request: bytes) -> Answer:
         register.keep(answer.trust_list)
         if asked.platform_id is not None and answer.sheet is not None:
             register.keep_sheet(asked.platform_id, answer.sheet)
-        hand_out(arguments, answer.grant)
-    return {**asked.facts, "request": digits(asked.request_id), "grant": arguments.output, "combined": order.combined}
+    return {
+        **facts,
+        "request": digits(asked.request_id),
+        **brought.hand_out("grant", answer.grant, answer.trust_list),
+        "combined": order.combined,
+    }
 
 
-_APPROVALS: Final[Mapping[str, Callable[[argparse.Namespace, bytes], Answer]]] = {
+_STATION: Final = "station's request"
+_APPROVALS: Final[Mapping[str, Callable[[argparse.Namespace, Brought], Answer]]] = {
     "EnrolmentRequest": _approve_enrolment,
     "RestoreRequest": approve_restore,
+    _STATION: certify_station,
 }
 # Options that speak of one kind of request: said with another, the approver takes it for something else.
 _ONLY_FOR: Final[Mapping[str, str]] = {
@@ -107,8 +129,7 @@ _ONLY_FOR: Final[Mapping[str, str]] = {
 
 def _check_apart(arguments: argparse.Namespace) -> None:
     """Raise SharedWithAuthority where the token would be opened beside an MA, and nobody said so (DESIGN §3)."""
-    configuration = load_configuration(None if arguments.config is None else Path(arguments.config))
-    directory = configuration.authority.state_directory
+    directory = configuration_of(arguments).authority.state_directory
     if not arguments.combined and authority_lives_in(directory):
         raise SharedWithAuthority(f"cannot open the token beside the Migration Authority in '{directory}'")
 
@@ -116,15 +137,25 @@ def _check_apart(arguments: argparse.Namespace) -> None:
 def approve(arguments: argparse.Namespace) -> Answer:
     """Show whose request it is, ask for its digits, and answer it."""
     _check_apart(arguments)
-    request = read_file(Path(arguments.request), MAX_FILE)
     if arguments.new_trust_list:
         register_of(arguments).check_new()
-    if Path(arguments.output).exists():
+    if arguments.output is not None and Path(arguments.output).exists():
         raise BadRequest(f"cannot write '{arguments.output}': it exists")
-    root = root_name(request)
+    with _brought(arguments) as brought:
+        return _approve(arguments, brought)
+
+
+def _brought(arguments: argparse.Namespace) -> AbstractContextManager[Brought]:
+    if names_waiting(arguments.request):
+        return brought_from_queue(arguments)
+    return nullcontext(brought_by_file(arguments))
+
+
+def _approve(arguments: argparse.Namespace, brought: Brought) -> Answer:
+    root = _STATION if is_station_request(brought.request) else root_name(brought.request)
     if root not in _APPROVALS:
         raise BadRequest(f"cannot approve a '{root}': it is no request")
     for option, kind in _ONLY_FOR.items():
         if kind != root and getattr(arguments, option) not in (None, False):
             raise BadRequest(f"cannot use --{option.replace('_', '-')} with this: it is for a '{kind}'")
-    return _APPROVALS[root](arguments, request)
+    return _APPROVALS[root](arguments, brought)

@@ -169,6 +169,15 @@ def for_attestation(certificate: x509.Certificate) -> bool:
         return False
 
 
+def for_clients_alone(certificate: x509.Certificate) -> bool:
+    """Whether the certificate is a TLS client's, and nobody else's."""
+    try:
+        usages = list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        return False
+    return usages == [ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
 def self_issue(identity: Identity, key: ec.EllipticCurvePrivateKey, now: datetime) -> bytes:
     """A self-issued certificate, DER: who only has an owner document signs under it, unapproved (PROTOCOL §5)."""
     public = key.public_key()

@@ -1,0 +1,228 @@
+"""The queues of the owner's Migration Authorities, as the owner's station sees them (PROTOCOL §6, §7).
+
+What waits there may have been exchanged by the authority that it waits at: a request is believed as far as it
+proves itself, and approved for the digits that a person read at the machine. An authority that is out of reach, or
+lies, is named, and does not keep the station from the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+from uuid import UUID
+
+from lms.adapters.store import StationDirectory
+from lms.authority.desk import Answer, configuration_of, register_of
+from lms.errors import AuthorityUnknown, AuthorityUnreachable, DigitsDiffer, LmsError, NotInitialised, RegisterStale
+from lms.model.authorities import Inventory, Kind, ListedRequest, RequestKind
+from lms.model.keys import same_digits
+from lms.model.owner import Owner
+from lms.model.station import StationIdentity
+from lms.model.trust import Identity, Role, TrustedAuthority, TrustList
+from lms.terminal import say
+from lms.wire.anchor import read_owner
+from lms.wire.enrolment import read_platform_enrolment
+from lms.wire.restoration import read_restore_request
+from lms.wire.trust_list import read_trust_list
+
+if TYPE_CHECKING:
+    from lms.adapters.authority import AuthorityClient
+
+T = TypeVar("T")
+_DIGITS: Final = re.compile(r"[A-Za-z2-7]{4}(-?[A-Za-z2-7]{4}){3}")
+_REQUEST_ID: Final = re.compile(r"[0-9A-Fa-f]{64}")
+# How each kind is fetched, and read with all its proofs.
+_REQUESTS: Final[Mapping[RequestKind, tuple[Kind, Callable[[bytes], bytes]]]] = {
+    RequestKind.ENROLMENT: (Kind.ENROLMENT_REQUEST, lambda document: read_platform_enrolment(document).request_id),
+    RequestKind.RESTORE: (Kind.RESTORE_REQUEST, lambda document: read_restore_request(document).request_id),
+}
+
+
+def names_waiting(text: str) -> bool:
+    """Whether somebody means a request in a queue, by its digits or its RequestID; a file of that name goes first."""
+    return bool(_DIGITS.fullmatch(text) or _REQUEST_ID.fullmatch(text)) and not Path(text).exists()
+
+
+def is_digits(text: str) -> bool:
+    """Whether a text is what a machine shows of its request."""
+    return _DIGITS.fullmatch(text) is not None
+
+
+def _meant(text: str, request_id: bytes) -> bool:
+    return request_id.hex() == text.lower() or same_digits(text, request_id)
+
+
+class Line:
+    """An authority as its owner's station sees it, at whichever of its addresses it answers."""
+
+    def __init__(self, ma_id: UUID, clients: Sequence[AuthorityClient]) -> None:
+        self.ma_id = ma_id
+        self._clients = clients
+
+    def close(self) -> None:
+        """Close all connections."""
+        for client in self._clients:
+            client.close()
+
+    def inventory(self) -> Inventory:
+        """The owner's queue, and the number of the trust list there."""
+        return self._ask(lambda client: client.query(b""))
+
+    def request(self, listed: ListedRequest) -> bytes:
+        """A request whose every proof fits, under the RequestID that it is listed with.
+
+        Raises DigitsDiffer and the errors of its reader.
+        """
+        kind, proven = _REQUESTS[listed.kind]
+        document = self._ask(lambda client: client.download(b"", kind, listed.request_id.hex().upper()))
+        if proven(document) != listed.request_id:
+            raise DigitsDiffer("cannot approve: it hands out another request than the one that it lists")
+        return document
+
+    def annex(self, request_id: bytes) -> bytes:
+        """What it claims to hold for a restore request. Raises NotAtAuthority."""
+        return self._ask(lambda client: client.download(b"", Kind.RESTORE_ANNEX, request_id.hex().upper()))
+
+    def trust_list(self) -> bytes:
+        """The one that it has; nothing is believed."""
+        return self._ask(lambda client: client.download(b"", Kind.TRUST_LIST, ""))
+
+    def upload(self, document: bytes) -> None:
+        """Hand over what the MSA signed."""
+        self._ask(lambda client: client.upload(b"", document))
+
+    def deny(self, request_id: bytes) -> None:
+        """Deny a request of the owner's queue."""
+        self._ask(lambda client: client.delete(b"", request_id.hex().upper()))
+
+    def _ask(self, call: Callable[[AuthorityClient], T]) -> T:
+        refusal: LmsError = AuthorityUnreachable("cannot reach it: it has no address")
+        for client in self._clients:
+            try:
+                return call(client)
+            except AuthorityUnreachable as error:
+                refusal = error
+        raise refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request as an authority lists it."""
+
+    line: Line
+    listed: ListedRequest
+
+
+@dataclass(slots=True)
+class Queues:
+    """All queues that the station looks into; `refusals` are the authorities that could not be used, and why."""
+
+    owner: Owner
+    trusted: TrustList
+    lines: tuple[Line, ...]
+    refusals: dict[UUID, LmsError]
+
+    def each(self, lines: Sequence[Line], act: Callable[[Line], T]) -> list[tuple[Line, T]]:
+        """What `act` gives at each authority; one where it fails is named and left out."""
+        done = []
+        for line in lines:
+            try:
+                done.append((line, act(line)))
+            except LmsError as error:
+                self.refuse(line, error)
+        return done
+
+    def refuse(self, line: Line, error: LmsError) -> None:
+        """Name an authority that cannot be used."""
+        self.refusals[line.ma_id] = error
+        say("lms-authority", f"authority {line.ma_id}: {error}")
+
+    def waiting(self) -> list[Waiting]:
+        """All that is listed. Raises what the first refused, where none could be asked."""
+        inventories = self.each(self.lines, Line.inventory)
+        if not inventories:
+            raise self.verdict()
+        return [Waiting(line, listed) for line, inventory in inventories for listed in inventory.requests]
+
+    def named(self, text: str) -> list[Waiting]:
+        """Where the request that somebody means is listed. Raises as `waiting`."""
+        return [w for w in self.waiting() if _meant(text, w.listed.request_id)]
+
+    def check_register(self, lines: Sequence[Line]) -> None:
+        """Raise RegisterStale where an authority shows a newer trust list of this owner."""
+        for line, document in self.each(lines, Line.trust_list):
+            try:
+                number = read_trust_list(document, self.owner).number
+            except LmsError as error:
+                self.refuse(line, error)
+                continue
+            if number > self.trusted.number:
+                raise RegisterStale(
+                    f"cannot approve: authority {line.ma_id} has trust list {number}, here is {self.trusted.number}"
+                )
+
+    def verdict(self) -> LmsError:
+        """What the first authority refused, with its name."""
+        for ma_id, error in self.refusals.items():
+            return type(error)(f"{error} (authority {ma_id})")
+        return AuthorityUnknown("cannot ask anybody: the owner's trust list here names no authority")
+
+    def shown(self) -> list[Answer]:
+        """The refusals, for people."""
+        return [{"authority": str(i), "error": type(e).__name__, "message": str(e)} for i, e in self.refusals.items()]
+
+
+def enrolled_station(arguments: argparse.Namespace) -> StationIdentity | None:
+    """The station of this machine; None where there is none, or none that is enrolled."""
+    identity = StationDirectory(configuration_of(arguments).station.state_directory).load()
+    return None if identity is None or identity.certificate is None else identity
+
+
+@contextmanager
+def opened_queues(arguments: argparse.Namespace) -> Iterator[Queues]:
+    """The queues of the owner's authorities, of one of them where `--authority` says so.
+
+    Raises NotInitialised, AuthorityUnknown, FileProblem and the errors of `read_trust_list`.
+    """
+    from lms.adapters.authority import AuthorityClient, ClientCertificate  # the SOAP library is large
+
+    station = enrolled_station(arguments)
+    if station is None or station.certificate is None or station.owner_document is None:
+        raise NotInitialised("cannot look into a queue: this machine is no station of an owner yet")
+    owner = read_owner(station.owner_document)
+    trusted = read_trust_list(register_of(arguments).trust_list(), owner)
+    shown = ClientCertificate(station.certificate, station.tls_key)
+    lines = tuple(
+        Line(ma_id, [AuthorityClient(a, ma_id, owner, trusted, station=shown) for a in addresses])
+        for ma_id, addresses in _whereabouts(arguments, trusted)
+    )
+    try:
+        yield Queues(owner, trusted, lines, {})
+    finally:
+        for line in lines:
+            line.close()
+
+
+def _whereabouts(arguments: argparse.Namespace, trusted: TrustList) -> list[tuple[UUID, tuple[str, ...]]]:
+    """MAIDs and addresses, as the trust list has them; or as `--authority` says where one of them is."""
+    known = [a for a in trusted.authorities if trusted.withdrawn_since(_identity(a)) is None]
+    said = arguments.authority
+    if said is None:
+        return [(a.ma_id, a.addresses) for a in known]
+    for authority in known:
+        if said == str(authority.ma_id):
+            return [(authority.ma_id, authority.addresses)]
+        if said in authority.addresses:
+            return [(authority.ma_id, (said,))]
+    if len(known) == 1 and "://" in said:
+        return [(known[0].ma_id, (said,))]
+    raise AuthorityUnknown(f"cannot find authority '{said}': the owner's trust list here names no such one")
+
+
+def _identity(authority: TrustedAuthority) -> Identity:
+    return Identity(Role.MIGRATION_AUTHORITY, authority.ma_id)

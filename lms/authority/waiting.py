@@ -1,0 +1,126 @@
+"""What waits for the owner: `pending` and `deny` at the station, `pending` and `take` at an authority (PROTOCOL §7).
+
+A list shows a request's first digits only, so that a person finds it; those that are approved are read at the
+machine, because an authority may list what it exchanged. Nothing here needs a token.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from lms.adapters.store import AuthorityDirectory, authority_lives_in
+from lms.adapters.vault import open_vault
+from lms.assembly import utc_now
+from lms.authority.desk import MAX_FILE, Answer, configuration_of
+from lms.authority.queue import enrolled_station, opened_queues
+from lms.errors import NotAtAuthority, NotInitialised
+from lms.files import create_file, ensure_directory, read_file, write_file
+from lms.model.authorities import ListedRequest, RequestState
+from lms.model.keys import digits
+from lms.service.keeping import AuthoritySetting
+from lms.service.keeping.access import Served
+from lms.service.keeping.by_hand import ClosedVaultKey, exported, queued
+from lms.service.keeping.by_hand import take as take_answer
+
+
+def pending(arguments: argparse.Namespace) -> Answer:
+    """The requests that wait: at the owner's authorities; at this one, where this is one's machine and no station."""
+    if arguments.export is None and (arguments.authority is not None or _is_station(arguments)):
+        return _pending_elsewhere(arguments)
+    return _pending_here(arguments)
+
+
+def _is_station(arguments: argparse.Namespace) -> bool:
+    if enrolled_station(arguments) is not None:
+        return True
+    return not authority_lives_in(configuration_of(arguments).authority.state_directory)
+
+
+def _shown(listed: ListedRequest, **more: object) -> Answer:
+    return {
+        "kind": listed.kind.value,
+        "platform": str(listed.platform_id),
+        "digits": f"{digits(listed.request_id).partition('-')[0]}-…",
+        "received": listed.received.isoformat(),
+        **more,
+        "request": listed.request_id.hex().upper(),
+    }
+
+
+def _pending_elsewhere(arguments: argparse.Namespace) -> Answer:
+    with opened_queues(arguments) as queues:
+        requests = [
+            _shown(w.listed, authority=str(w.line.ma_id))
+            for w in queues.waiting()
+            if w.listed.state is RequestState.PENDING
+        ]
+        return {"requests": requests, "unreached": queues.shown()}
+
+
+def deny(arguments: argparse.Namespace) -> Answer:
+    """Deny a request wherever it waits: its machine hears it, and no answer to it is taken any more."""
+    with opened_queues(arguments) as queues:
+        found = queues.named(arguments.request)
+        if not found:
+            raise NotAtAuthority(f"cannot deny '{arguments.request}': no such request waits at an authority")
+        request_id = found[0].listed.request_id
+        done = queues.each([w.line for w in found], lambda line: line.deny(request_id))
+        if not done:
+            raise queues.verdict()
+        return {
+            "request": request_id.hex().upper(),
+            "denied-at": [str(line.ma_id) for line, _ in done],
+            "unreached": queues.shown(),
+        }
+
+
+@contextmanager
+def _authority(arguments: argparse.Namespace) -> Iterator[AuthoritySetting]:
+    """The authority of this machine, its vault closed. Raises NotInitialised."""
+    configuration = configuration_of(arguments).authority
+    directory = configuration.state_directory
+    identity = AuthorityDirectory(directory).load() if authority_lives_in(directory) else None
+    if identity is None:
+        raise NotInitialised(f"cannot look into a queue: there is no authority in '{directory}'")
+    with closing(open_vault(configuration.store_url)) as vault:
+        key = ClosedVaultKey(identity.vault)
+        yield AuthoritySetting(identity, vault, key, leaf=bytes, now=utc_now, monotonic=float)
+
+
+def _pending_here(arguments: argparse.Namespace) -> Answer:
+    with _authority(arguments) as setting, setting.vault.transaction() as transaction:
+        found = [(s, r) for s, r in queued(transaction) if r.state is RequestState.PENDING]
+        written = {
+            r.request_id: _written(arguments, r, exported(setting, transaction, s, r))
+            for s, r in found
+            if arguments.export is not None
+        }
+    return {"requests": [_shown(r, owner=_owner(s), files=written.get(r.request_id)) for s, r in found]}
+
+
+def _owner(served: Served | None) -> str | None:
+    return None if served is None else digits(served.kept.fingerprint)
+
+
+def _written(arguments: argparse.Namespace, listed: ListedRequest, documents: tuple[bytes, bytes | None]) -> str:
+    """Where a request lies; its annex lies beside it. What is there already stays where it is the same."""
+    directory, name = Path(arguments.export), listed.request_id.hex().upper()
+    ensure_directory(directory)
+    request, annex = documents
+    path = directory / f"{name}.xml"
+    if not (path.exists() and read_file(path, MAX_FILE) == request):
+        create_file(path, request, mode=0o644)
+    if annex is not None:
+        write_file(directory / f"{name}.annex.xml", annex, mode=0o644)  # the newest: what is here changes
+    return str(path)
+
+
+def take(arguments: argparse.Namespace) -> Answer:
+    """Take a grant, an approval or a trust list of an owner into this authority's store, as an upload would."""
+    document = read_file(Path(arguments.file), MAX_FILE)
+    with _authority(arguments) as setting, setting.vault.transaction() as transaction:
+        receipt = take_answer(setting, transaction, document)
+    return {"taken": arguments.file, "request": receipt.id or None, "changed": receipt.changed}
