@@ -22,7 +22,7 @@ _SECRETS: Final = (OWNER_AUTH, ENDORSEMENT_AUTH)
 # What is nothing of the act's own.
 _OURS: Final = frozenset({"json", "run", "no-daemon", "config", "verb"})
 # Which options belong to which destination; what belongs to another one would be given in vain.
-_ENROLLED_BY: Final = {"msa": {"request-to", GRANT}, "ma": {"id"}, "token": set[str]()}
+_ENROLLED_BY: Final = {"msa": {"request-to", GRANT, "via", "id"}, "ma": {"id"}, "token": set[str]()}
 
 
 def run(arguments: argparse.Namespace) -> Answer:
@@ -54,8 +54,8 @@ def _check_destination(given: dict[str, Any]) -> None:
     for name in sorted(set().union(*_ENROLLED_BY.values()) - _ENROLLED_BY[destination]):
         if name in given:
             raise BadRequest(f"cannot enroll '{destination}' with --{name}: it is of no use there")
-    if destination == "msa" and ("request-to" in given) == (GRANT in given):
-        raise BadRequest("cannot enroll with the MSA: give either --request-to or --grant")
+    if destination == "msa" and len({"request-to", GRANT, "via"} & given.keys()) != 1:
+        raise BadRequest("cannot enroll with the MSA: give one of --via, --request-to and --grant")
 
 
 def status(arguments: argparse.Namespace) -> Answer:

@@ -48,6 +48,8 @@ DOCUMENTS: Final = {
     APPROVAL: 16 * MIB,
 }
 """Words of documents, and how many bytes each may have."""
+# What the owner gives elsewhere: the job asks for it itself, nobody has to sit by.
+_ANSWERS: Final = frozenset({APPROVAL, GRANT})
 
 
 class Left(Exception):
@@ -102,19 +104,19 @@ class Follower:
     def _attend(self, job: Job) -> None:
         if not sys.stdin.isatty():
             raise self._unattended(job)
-        if APPROVAL in job.waiting:
+        if not _ANSWERS.isdisjoint(job.waiting):
             self._announce(job)
             return
         word = job.waiting[0]
         self._service.supply(self._path, word, self._generated(job, word) or asked_for(word))
 
     def _announce(self, job: Job) -> None:
-        """What to do about an approval: once, and again when there is news."""
+        """What to do about an answer of the owner's: once, and again when there is news."""
         if job.message == self._announced:
             return
         self._announced = job.message
-        say("lmsctl", "the owner approves it with these digits where the token is; an approval that comes as a file:")
-        say("lmsctl", f"`lmsctl supply {job.number} {APPROVAL} FILE`")
+        say("lmsctl", "the owner approves it with these digits where the token is; an answer that comes as a file:")
+        say("lmsctl", f"`lmsctl supply {job.number} {job.waiting[0]} FILE`")
         say("lmsctl", f"job {job.number} waits, with or without you; Ctrl-C leaves it")
 
     def _generated(self, job: Job, word: str) -> bytes | None:

@@ -52,9 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "destination", choices=("msa", "ma", "token"), help="the MSA that certifies us, an authority, or the token"
     )
+    made.add_argument("--via", metavar="ADDRESS", help="msa: ask through the authority at https://HOST:PORT")
     made.add_argument("--request-to", metavar="FILE", help="msa: write the request that the MSA has to approve")
     made.add_argument("--grant", metavar="FILE", help="msa: take the MSA's grant, or its newer trust list")
-    made.add_argument("--id", metavar="UUID", help="ma: which one, where the owner approved several")
+    made.add_argument("--id", metavar="UUID", help="ma: which one, where there are several; msa: the one at --via")
     owner_auth(made)
 
     made = verb("forget", "keep nothing more at a destination: the next package does not name it")

@@ -7,16 +7,20 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from lms.errors import BadRequest, RestoreFirst
+from lms.model.jobs import Awaiting
 from lms.model.keys import digits
 from lms.model.packages import DestinationKind
+from lms.model.secret import Secret
 from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
 from lms.service.acts.owner_auth import owner_auth_for_new_keys
+from lms.service.acts.restore import PASSING, POLL_S
 from lms.service.archive import archive, places_of
 from lms.service.diagnosis import WORDS, Reason, diagnose
 from lms.service.enroll import enroll_authority, enroll_token
 from lms.service.enrolment import accept_grant, request_enrolment
+from lms.service.enrolment_by_authority import enroll_by_authority
 from lms.service.forget import forget
 from lms.service.provision import Provisioning, provision
 from lms.service.setting import Setting, provisioned
@@ -70,13 +74,16 @@ def _enroll_token(call: Call, setting: Setting) -> Answer:
 
 
 def _enroll_ma(call: Call, setting: Setting) -> Answer:
+    state, changed = enroll_authority(setting, _ma_id(call), call.secret(OWNER_AUTH))
+    return facts(state) | {"changed": changed}
+
+
+def _ma_id(call: Call) -> UUID | None:
     named = call.text("id")
     try:
-        ma_id = None if named is None else UUID(named)
+        return None if named is None else UUID(named)
     except ValueError:
         raise BadRequest(f"cannot read '{named}' as an authority's ID") from None
-    state, changed = enroll_authority(setting, ma_id, call.secret(OWNER_AUTH))
-    return facts(state) | {"changed": changed}
 
 
 def _enroll_msa(call: Call, setting: Setting) -> Answer:
@@ -84,8 +91,24 @@ def _enroll_msa(call: Call, setting: Setting) -> Answer:
         before = setting.store.load()
         state = accept_grant(setting, call.document(GRANT), call.secret(ENDORSEMENT_AUTH))
         return facts(state) | {"changed": state != before}
+    via = call.text("via")
+    if via is not None:
+        return _enroll_through(call, setting, via)
     document, request_id = request_enrolment(setting)
     return {"request": digits(request_id), "document": base64.b64encode(document).decode("ascii")}
+
+
+def _enroll_through(call: Call, setting: Setting, address: str) -> Answer:
+    """By the queue of the authority at an address; the grant may come by file all the same."""
+    try:
+        state, changed = enroll_by_authority(setting, address, _ma_id(call), call.secret(ENDORSEMENT_AUTH))
+    except PASSING as error:
+        state = provisioned(setting)
+        if not call.waits or state.request_nonce is None:
+            raise
+        call.offer(GRANT, Secret(request_enrolment(setting)[0]))  # what is to be approved, for who carries it by hand
+        raise Awaiting((GRANT,), str(error), POLL_S) from None
+    return facts(state) | {"changed": changed}
 
 
 _ENROLLED: Final = {"token": _enroll_token, "ma": _enroll_ma, "msa": _enroll_msa}
