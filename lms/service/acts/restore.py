@@ -26,7 +26,7 @@ POLL_S: Final = 30.0
 """How often a waiting job asks the authorities whether its request was approved, in seconds."""
 
 # What ends no job that has asked: the owner takes days, and meanwhile networks and authorities come and go.
-_PASSING: Final = (ApprovalPending, AuthorityUnreachable, AuthorityBusy)
+PASSING: Final = (ApprovalPending, AuthorityUnreachable, AuthorityBusy)
 
 
 def restore(call: Call, setting: Setting) -> Answer:
@@ -51,7 +51,7 @@ def _by_authority(call: Call, setting: Setting) -> Answer:
     owner_auth = _owner_auth(call, setting)
     try:
         return _answer(restore_by_authority(setting, order, owner_auth, call.secret(ENDORSEMENT_AUTH)))
-    except _PASSING as error:
+    except PASSING as error:
         pending = setting.store.load_pending()
         if call.waits and pending is not None:
             call.offer(APPROVAL, Secret(pending.document))  # what is to be approved, for who carries it by hand
