@@ -117,8 +117,18 @@ def run_collecting(
 def _run(command: list[str], passed: list[int], told: Callable[[str], None]) -> tuple[int, str]:
     """The exit code, and the last line on stderr."""
     last = ""
+    with _started(command, passed) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            last = line.strip() or last
+            if line.startswith(_STEP):
+                told(line.removeprefix(_STEP).strip())
+    return process.returncode, last
+
+
+def _started(command: list[str], passed: list[int]) -> subprocess.Popen[str]:
     try:
-        with subprocess.Popen(
+        return subprocess.Popen(
             command,
             pass_fds=passed,
             stdin=subprocess.DEVNULL,
@@ -126,16 +136,10 @@ def _run(command: list[str], passed: list[int], told: Callable[[str], None]) -> 
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-        ) as process:
-            assert process.stderr is not None
-            for line in process.stderr:
-                last = line.strip() or last
-                if line.startswith(_STEP):
-                    told(line.removeprefix(_STEP).strip())
+        )
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ProgramNotStarted(f"cannot start '{command[3]}': {reason}") from None
-    return process.returncode, last
 
 
 def _written(descriptor: int) -> bytes:
