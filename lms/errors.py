@@ -319,6 +319,9 @@ class AuthorityUntrusted(LmsError):
 class AuthorityUnknown(LmsError):
     blame = Blame.STATE
     hint = "`lmsctl authorities` shows those that the owner approved; take a newer trust list with `enroll msa --grant`"
+    hints: ClassVar[Mapping[str, str]] = {
+        AUTHORITY_PROGRAM: "approve its enrolment first, or name the newest trust list with `--trust-list`"
+    }
 
 
 class NoAuthority(LmsError):
@@ -351,11 +354,17 @@ class SessionExpired(LmsError):
 class NotAuthorised(LmsError):
     blame = Blame.AUTHORITY
     hint = "the authority knows no approval for this TPM: enroll with the Migration Selection Authority, or restore"
+    hints: ClassVar[Mapping[str, str]] = {
+        AUTHORITY_PROGRAM: "the authority does not know this station, or it was withdrawn: the owner approves a new one"
+    }
 
 
 class NotAtAuthority(LmsError):
     blame = Blame.AUTHORITY
     hint = "the authority holds no such document for this platform"
+    hints: ClassVar[Mapping[str, str]] = {
+        AUTHORITY_PROGRAM: "`lms-authority pending` lists what waits; compare it with the machine, digit by digit"
+    }
 
 
 class QuotaExceeded(LmsError):
@@ -380,6 +389,9 @@ class ApprovalPending(AboutRequest):
 
 class Denied(AboutRequest):
     hint = "the owner denied the request; ask why, then begin again"
+    hints: ClassVar[Mapping[str, str]] = {
+        AUTHORITY_PROGRAM: "a denial stands: let the machine ask again, it makes a new request with other digits"
+    }
 
 
 class AlreadyReleased(LmsError):
@@ -430,7 +442,7 @@ class EkUntrusted(LmsError):
 
 class NotInitialised(LmsError):
     blame = Blame.STATE
-    hint = "run `lms-authority init` first"
+    hint = "run `lms-authority init` first; for a station `lms-authority station init`, then `station enroll`"
 
 
 class NobodyServed(LmsError):
