@@ -11,10 +11,12 @@ from functools import partial
 from typing import Any, Final
 
 from lms.link.tables import Interface, Property
-from lms.model.packages import SYSTEM, DestinationKind
+from lms.model.packages import SYSTEM
 from lms.model.platform import PlatformState, RecoverableKey
 from lms.model.registered import RegisteredKey
 from lms.names import AUTHORITY, KEY, PACKAGE_OBJECT, ROOT_PATH
+from lms.service.enroll import trust_list_of
+from lms.wire.tpm.public import name_of
 
 _ROOT_UID: Final = 0
 _DRSK: Final = "DRSK"
@@ -23,7 +25,7 @@ _DRSK: Final = "DRSK"
 SHAPES: Final[Mapping[str, Mapping[str, str]]] = {
     KEY: {"Name": "s", "Type": "s", "Parent": "s", "Owner": "s", "Application": "s", "Label": "s", "Handle": "u"},
     PACKAGE_OBJECT: {"Id": "s", "Sequence": "u"},
-    AUTHORITY: {"Id": "s"},
+    AUTHORITY: {"Id": "s", "Mode": "s", "Combined": "b", "Addresses": "as", "Vault": "s", "Held": "u"},
 }
 
 
@@ -89,7 +91,17 @@ def _packages(state: PlatformState) -> Iterator[Item]:
 
 
 def _authorities(state: PlatformState) -> Iterator[Item]:
-    for destination in state.destinations:
-        if destination.kind is DestinationKind.MIGRATION_AUTHORITY:
-            path = f"{ROOT_PATH}/authority/{destination.identity.replace('-', '_')}"
-            yield Item(path, AUTHORITY, _ROOT_UID, (destination.identity,))
+    """Those that the owner approved; `Held` is the Sequence of the newest package there, 0 where none was read back."""
+    held = {d.identity: d.held for d in state.destinations}
+    trust_list = trust_list_of(state)
+    for authority in () if trust_list is None else trust_list.authorities:
+        identity = str(authority.ma_id)
+        values = (
+            identity,
+            authority.mode.value,
+            authority.combined,
+            list(authority.addresses),
+            str(name_of(authority.vault)),
+            held.get(identity, 0),
+        )
+        yield Item(f"{ROOT_PATH}/authority/{identity.replace('-', '_')}", AUTHORITY, _ROOT_UID, values)

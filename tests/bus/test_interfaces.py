@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from lxml import etree
 
@@ -12,12 +10,13 @@ from lms.bus.items import items_of
 from lms.bus.rules import RULES, Rule
 from lms.link.connection import Target
 from lms.link.tables import introspection
-from lms.model.packages import DestinationKind
 from lms.names import ACTION_PREFIX, AUTHORITY, BUS_NAME, JOB, KEY, MANAGER, PACKAGE_OBJECT, ROOT_PATH
 from lms.service.acts import ACTS
+from lms.wire.tpm.public import name_of
 from tests.support.asynchronous import in_loop
 from tests.support.bus import POLICIES
 from tests.support.daemon import Client, client
+from tests.support.migration import ADDRESS, Authority, Office, enrolled
 
 _PARSER = etree.XMLParser(remove_blank_text=True, load_dtd=False, no_network=True)
 
@@ -48,16 +47,16 @@ async def test_the_files_say_what_the_service_says(bus, archived, daemons, token
             assert written(interface) == (await live(us, path))[interface]
 
 
-def test_the_file_of_authorities_says_what_their_table_says(archived):
-    """No authority is enrolled here, so one destination is taken for one."""
-    identity = "0b9d8b2c-3b52-4d5e-9ad0-0a5b3d2c1e4f"
-    (token,) = archived.state.destinations
-    authority = replace(token, kind=DestinationKind.MIGRATION_AUTHORITY, identity=identity)
-    items = items_of(replace(archived.state, destinations=(token, authority)))
-    (item,) = (item for item in items if item.interface_name == AUTHORITY)
+def test_the_file_of_authorities_says_what_their_table_says(machines, tmp_path):
+    authority = Authority(tmp_path, Office())
+    platform = enrolled(machines(), authority.office, authority)
+    identity = authority.identity.destination
+    (item,) = (item for item in items_of(platform.state) if item.interface_name == AUTHORITY)
     assert item.path == f"{ROOT_PATH}/authority/{identity.replace('-', '_')}"
+    assert item.values == (identity, "software", False, [ADDRESS], str(name_of(authority.identity.vault)), 1)
     (table,) = etree.fromstring(introspection((item.interface,)).encode(), _PARSER).iter("interface")
     assert written(AUTHORITY) == etree.tostring(table, method="c14n")
+    authority.close()
 
 
 async def children(us: Client, kind: str) -> list[str]:
