@@ -13,8 +13,9 @@ from uuid import UUID, uuid4
 
 from lms.adapters.store import AuthorityDirectory
 from lms.adapters.vault import open_vault
+from lms.authority.desk import configuration_of
 from lms.authority.keys import Administrator, endorsement_auth_of, ensure_keys, make_keys, opened_keys
-from lms.config import AuthorityConfiguration, Configuration, load_configuration
+from lms.config import AuthorityConfiguration, Configuration
 from lms.errors import BadRequest, NotInitialised
 from lms.files import create_file, locked, read_file
 from lms.model.authorities import AuthorityIdentity
@@ -45,13 +46,9 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _configuration(arguments: argparse.Namespace) -> Configuration:
-    return load_configuration(None if arguments.config is None else Path(arguments.config))
-
-
 def authority_configuration(arguments: argparse.Namespace) -> AuthorityConfiguration:
     """The table `authority` of the configuration. Raises BadConfiguration, FileProblem."""
-    return _configuration(arguments).authority
+    return configuration_of(arguments).authority
 
 
 def _uuid(text: str) -> UUID:
@@ -95,7 +92,7 @@ def _ensure_request(store: AuthorityDirectory, identity: AuthorityIdentity) -> b
 
 def init(arguments: argparse.Namespace) -> Answer:
     """Make this machine's authority, or find it made, and write the request that owners approve."""
-    configuration, output = _configuration(arguments), Path(arguments.output)
+    configuration, output = configuration_of(arguments), Path(arguments.output)
     administrator = Administrator.of(arguments)
     directory = configuration.authority.state_directory
     with locked(directory):

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Final, Self, TypeVar
 from uuid import UUID
 
+from lms.adapters.store import authority_lives_in
 from lms.adapters.tpm import TpmDevice
 from lms.assembly import ca_certificates, utc_now
 from lms.config import AuthorityConfiguration, Configuration
-from lms.errors import BadConfiguration, OwnerAuthFailed
+from lms.errors import BadConfiguration, LmsError, OwnerAuthFailed, SharedWithAuthority
 from lms.model.authorities import AuthorityIdentity
+from lms.model.keys import VAULT_HANDLE
 from lms.model.secret import Secret
 from lms.model.trust import Mode
 from lms.ports import VaultKey
@@ -26,6 +28,7 @@ from lms.service.keeping.chip import ChipSetting, ChipVaultKey, chip_opener, ens
 from lms.service.keeping.enrolment import Opener, make_software_identity, software_opener
 from lms.service.keeping.software import SoftwareVaultKey
 from lms.terminal import read_secret, say
+from lms.wire.tpm.public import template_of, vault_template
 
 T = TypeVar("T")
 _NONE: Final = Secret(b"")
@@ -72,6 +75,26 @@ def _tpm(configuration: AuthorityConfiguration, endorsement_auth: Secret) -> Tpm
     if configuration.tcti is None:
         raise BadConfiguration("cannot reach the authority's vault: it is in a TPM, and 'authority.tcti' names none")
     return TpmDevice(configuration.tcti, endorsement_auth=endorsement_auth)
+
+
+def check_apart(configuration: Configuration) -> None:
+    """Raise SharedWithAuthority where a token would be opened beside an authority: its directory, or its TPM."""
+    directory = configuration.authority.state_directory
+    if authority_lives_in(directory):
+        raise SharedWithAuthority(f"cannot open the token beside the Migration Authority in '{directory}'")
+    for tcti in filter(None, dict.fromkeys((configuration.authority.tcti, configuration.tcti))):
+        if _holds_vault(tcti):
+            raise SharedWithAuthority(f"cannot open the token beside the Migration Authority in the TPM at '{tcti}'")
+
+
+def _holds_vault(tcti: str) -> bool:
+    """Whoever's it is; a TPM that cannot be reached shows none."""
+    try:
+        with TpmDevice(tcti) as tpm:
+            public = tpm.read_public(VAULT_HANDLE)
+            return public is not None and template_of(public) == vault_template()
+    except LmsError:
+        return False
 
 
 def endorsement_auth_of(arguments: argparse.Namespace) -> Secret:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from lms.adapters.store import authority_lives_in
 from lms.authority.bringing import brought_from_queue
 from lms.authority.desk import (
     Answer,
@@ -28,10 +27,11 @@ from lms.authority.desk import (
     register_of,
     with_token,
 )
+from lms.authority.keys import check_apart
 from lms.authority.queue import names_waiting
 from lms.authority.restoring import approve_restore
 from lms.authority.stationing import certify_station
-from lms.errors import BadRequest, SharedWithAuthority
+from lms.errors import BadRequest
 from lms.model.keys import digits
 from lms.model.release import EnrolmentAnswer, EnrolmentOrder
 from lms.model.trust import Mode, Role
@@ -127,16 +127,10 @@ _ONLY_FOR: Final[Mapping[str, str]] = {
 }
 
 
-def _check_apart(arguments: argparse.Namespace) -> None:
-    """Raise SharedWithAuthority where the token would be opened beside an MA, and nobody said so (DESIGN §3)."""
-    directory = configuration_of(arguments).authority.state_directory
-    if not arguments.combined and authority_lives_in(directory):
-        raise SharedWithAuthority(f"cannot open the token beside the Migration Authority in '{directory}'")
-
-
 def approve(arguments: argparse.Namespace) -> Answer:
     """Show whose request it is, ask for its digits, and answer it."""
-    _check_apart(arguments)
+    if not arguments.combined:
+        check_apart(configuration_of(arguments))
     if arguments.new_trust_list:
         register_of(arguments).check_new()
     if arguments.output is not None and Path(arguments.output).exists():

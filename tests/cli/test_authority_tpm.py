@@ -61,12 +61,12 @@ def auth(tmp_path):
     return path
 
 
-def approve(place, token, shown, grant, *more):
+def approve(place, token, shown, grant, *more, config=()):
     """The approver at another machine."""
     (place.directory / "token").write_bytes(token.document)
     (place.directory / "password").write_bytes(token.password)
     return authority(
-        "approve", place.request, "--token", place.directory / "token",
+        *config, "approve", place.request, "--token", place.directory / "token",
         "--token-password", place.directory / "password", "--trust-list", place.directory / "trust",
         "--new-trust-list", "--digits", shown, "--output", grant, *more,
     )  # fmt: skip
@@ -103,6 +103,22 @@ def test_an_authority_with_a_tpm_is_enrolled_by_two_files(place, chip, auth, tok
     (entry,) = read_trust_list((place.directory / "trust").read_bytes(), token.owner).authorities
     assert (entry.mode, entry.vault) == (Mode.TPM, asked.authority.vault)
     assert place.enroll(tmp_path / "grant", token).json["changed"] is False
+
+
+def test_a_token_beside_the_tpm_of_an_authority_is_opened_only_when_it_is_said(place, chips, chip, token, tmp_path):
+    """Another user of the machine, or another configuration, does not make it another machine."""
+    shown = place.init(UNVERIFIED).json["request"]
+    config = tmp_path / "station.toml"
+
+    def beside(tcti, *more):
+        config.write_text(f'tcti = "{tcti}"\n[authority]\nstate_directory = "{tmp_path}/elsewhere"\n')
+        return approve(place, token, shown, tmp_path / "grant", "--vouch", *more, config=("--config", config))
+
+    assert_refused(beside(chip.tcti), 7, "SharedWithAuthority")
+    assert beside(chips().tcti).json["combined"] is False
+    (tmp_path / "grant").unlink()
+    (place.directory / "trust").unlink()
+    assert beside(chip.tcti, "--combined").json["combined"] is True
 
 
 def test_a_makers_root_stands_for_its_tpm(chips, token, tmp_path):
