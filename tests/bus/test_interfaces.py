@@ -92,7 +92,6 @@ def test_every_method_has_a_rule_and_every_verb_an_act_and_an_action():
         ("verify", ["yes", "yes", "yes"]),
         ("provision", ["auth_admin"] * 3),
         ("restore", ["auth_admin"] * 3),
-        ("reset", ["auth_admin"] * 3),
     ],
 )
 def test_the_defaults_of_polkit_are_those_of_the_design(verb, defaults):
