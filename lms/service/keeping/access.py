@@ -147,9 +147,14 @@ def served_by_policy(transaction: VaultTransaction, drsk: bytes) -> Served | Non
 
 
 def signed_by_msa(transaction: VaultTransaction, signed: Signed, now: datetime) -> Served:
+    """As `whose_msa`, of all owners served."""
+    return whose_msa(served_owners(transaction), signed, now)
+
+
+def whose_msa(owners: Sequence[Served], signed: Signed, now: datetime) -> Served:
     """The owner whose MSA signed a document. Raises the refusal of the last owner who did not."""
     refusal: LmsError = NotAuthorised("cannot take this: no owner is served here")
-    for served in served_owners(transaction):
+    for served in owners:
         try:
             judge_signer(signed, _MSA, served.owner, served.trusted, now)
         except LmsError as error:

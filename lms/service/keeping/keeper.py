@@ -34,6 +34,7 @@ from lms.service.keeping.access import (
     bound,
     require_bound,
     served_owners,
+    whose_msa,
 )
 from lms.service.keeping.packages import mark_package, take_package
 from lms.service.keeping.releases import annex, release
@@ -51,6 +52,7 @@ from lms.service.keeping.sessions import LIFETIME_S, Claim, Sessions
 from lms.service.keeping.setting import AuthoritySetting
 from lms.wire.certificates import for_attestation, identity_of, issued_by_owner
 from lms.wire.document import claimed_root
+from lms.wire.exchange_v1 import ENROLMENT_GRANT, RESTORE_APPROVAL, TRUST_LIST
 
 Asker = Claim | Station
 
@@ -116,6 +118,8 @@ def _take_approval(call: _Call, document: bytes) -> Receipt:
 def _take_trust_list(call: _Call, document: bytes) -> Receipt:
     return take_trust_list(call.setting, call.transaction, document)
 
+
+_MSA_WORD: Final = {"EnrolmentGrant": ENROLMENT_GRANT, "RestoreApproval": RESTORE_APPROVAL, "TrustList": TRUST_LIST}
 
 TAKEN: Final[dict[str, Callable[[_Call, bytes], Receipt]]] = {
     "MigrationPackage": _take_package,
@@ -220,11 +224,16 @@ class _Served:
         if len(document) > self._setting.limits.max_document:
             raise TooLarge(f"cannot take a document of {len(document)} bytes")
         with self._setting.vault.transaction() as transaction:
-            call = self._call(transaction, session)
-            root = claimed_root(document)
-            if root not in TAKEN:
-                raise WrongDocument(f"cannot take '{root}': an authority keeps no such document")
-            return TAKEN[root](call, document)
+            self._call(transaction, session)  # of somebody unknown no document is looked at
+            owners = served_owners(transaction)
+        root = claimed_root(document)
+        if root not in TAKEN:
+            raise WrongDocument(f"cannot take '{root}': an authority keeps no such document")
+        if root in _MSA_WORD:
+            # Anybody may bring these, and they are big: the store is not held while a forged one is read.
+            whose_msa(owners, _MSA_WORD[root].read(document)[1], self._setting.now())
+        with self._setting.vault.transaction() as transaction:
+            return TAKEN[root](self._call(transaction, session), document)
 
     def query(self, session: bytes) -> Inventory:
         with self._setting.vault.transaction() as transaction:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import event
 
 from lms.errors import (
     NotAuthorised,
@@ -18,10 +20,12 @@ from lms.model.authorities import Kind, Peer
 from lms.model.trust import Identity, Pair, Role, TrustedPlatform, Withdrawal
 from lms.service.keeping import access
 from lms.wire.certificates import self_issue
-from lms.wire.exchange_v1 import TRUST_LIST
+from lms.wire.document import read_document
+from lms.wire.exchange_v1 import ENROLMENT_GRANT, RESTORE_APPROVAL, TRUST_LIST
 from lms.wire.signature import sign
 from tests.support.asking import Asker, id_of, pair_of
 from tests.support.documents import make_owner, make_platform, private_key, uuid
+from tests.support.exchange import examples
 from tests.support.keeping import STATION, STATION_KEY, station_certificate
 from tests.support.tls import ATTESTATION, tls_certificate
 
@@ -234,3 +238,45 @@ def test_a_list_of_ten_thousand_platforms_is_read_once_and_not_at_every_call(hou
     house.station().upload(house.signed(house.next_list()))
     asker.query()
     assert access._trusted.cache_info().misses == before + 1
+
+
+WORDS = {"TrustList": TRUST_LIST, "EnrolmentGrant": ENROLMENT_GRANT, "RestoreApproval": RESTORE_APPROVAL}
+
+
+def granted(house) -> bytes:
+    """A grant with a list that the authority does not know yet."""
+    _, grant, signer = examples()["enrolment-grant"]
+    return sign(ENROLMENT_GRANT.write(replace(grant, trust_list=house.signed(house.next_list()))), signer)
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_the_store_is_not_held_while_a_forged_word_of_the_owner_is_read(house, platform, kind):
+    """Anybody may bring one of many megabytes, and whoever holds the store holds up all others."""
+    request = house.restore_request(platform, STRANGER)
+    house.asker(platform).upload(house.package(platform, 1))
+    house.asker(STRANGER, platform.id).upload(request)
+    genuine = {
+        "TrustList": lambda: house.signed(house.next_list()),
+        "EnrolmentGrant": lambda: granted(house),
+        "RestoreApproval": lambda: house.approval(platform, request),
+    }[kind]()
+    value, _ = WORDS[kind].read(genuine)
+    forged = sign(WORDS[kind].write(value), make_owner("stranger").signer)
+    asker, engine = house.asker(STRANGER), house.vault._engine
+    within, read = [0], []
+    event.listen(engine, "begin", lambda *_: within.append(1))
+    for end in ("commit", "rollback"):
+        event.listen(engine, end, lambda *_: within.append(0))
+
+    def look(frame, what, _argument):
+        if what == "call" and frame.f_code is read_document.__code__ and frame.f_locals["document"] == forged:
+            read.append(within[-1])
+
+    sys.setprofile(look)
+    try:
+        with pytest.raises(UntrustedSigner):
+            asker.upload(forged)
+    finally:
+        sys.setprofile(None)
+    assert read == [0]
+    assert asker.upload(genuine).id is not None
