@@ -37,7 +37,9 @@ def _words(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return " ".join(str(v) for v in value.values() if v is not None)
+        return " ".join(_words(v) for v in value.values() if v is not None and v != [])
+    if isinstance(value, list):
+        return ",".join(_words(v) for v in value)
     return str(value)
 
 

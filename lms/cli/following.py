@@ -87,7 +87,7 @@ class Follower:
         try:
             with self._service.watching(self._path) as now:
                 while (job := now()).state is not JobState.FINISHED:
-                    self._tell(job.progress or job.message)
+                    self._tell(job.progress)
                     if self._until_approval and APPROVAL in job.waiting:
                         return job
                     if job.state is JobState.WAITING:
@@ -108,13 +108,18 @@ class Follower:
             self._announce(job)
             return
         word = job.waiting[0]
-        self._service.supply(self._path, word, self._generated(job, word) or asked_for(word))
+        value = self._generated(job, word)
+        if value is None:
+            say("lmsctl", job.message)
+            value = asked_for(word)
+        self._service.supply(self._path, word, value)
 
     def _announce(self, job: Job) -> None:
         """What to do about an answer of the owner's: once, and again when there is news."""
         if job.message == self._announced:
             return
         self._announced = job.message
+        say("lmsctl", job.message)
         say("lmsctl", "the owner approves it with these digits where the token is; an answer that comes as a file:")
         say("lmsctl", f"`lmsctl supply {job.number} {job.waiting[0]} FILE`")
         say("lmsctl", f"job {job.number} waits, with or without you; Ctrl-C leaves it")

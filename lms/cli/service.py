@@ -153,9 +153,7 @@ class Service:
         listening = self._connection.listening
         changes = await stack.enter_async_context(listening(BUS_NAME, interface=PROPERTIES, path=path))
         owners = await stack.enter_async_context(listening(BUS.destination, member="NameOwnerChanged"))
-        (known,) = await self._connection.call(Target(BUS_NAME, path, PROPERTIES), "GetAll", "s", JOB)
-        while not changes.empty():
-            changes.get_nowait()  # it came before the answer, so it is older
+        known = await self._settled(path, changes)
         untold = True
 
         def now() -> Job:
@@ -168,6 +166,16 @@ class Service:
             return _job(known)
 
         return now
+
+    async def _settled(self, path: str, changes: asyncio.Queue[Signal]) -> dict[str, Any]:
+        """All properties of a job, with nothing in `changes` that is older, or that is newer and would be lost."""
+        while True:
+            while not changes.empty():
+                changes.get_nowait()
+            (known,) = await self._connection.call(Target(BUS_NAME, path, PROPERTIES), "GetAll", "s", JOB)
+            if changes.empty():
+                found: dict[str, Any] = known
+                return found
 
     async def _next(self, changes: asyncio.Queue[Signal], owners: asyncio.Queue[Signal]) -> dict[str, Any]:
         """The next change of properties. Raises ServiceGone."""

@@ -92,7 +92,7 @@ def _trust_list_number(state: PlatformState, owner: Owner) -> int:
 def accept_grant(setting: Setting, document: bytes, endorsement_auth: Secret) -> PlatformState:
     """Take the certificates, trust list and sheet of a grant that answers our request; or a newer trust list alone.
 
-    A grant that was taken before leaves the state as it is.
+    The grant that was taken last leaves the state as it is.
     Raises GrantMismatch, the errors of `judge_signer` and of the TPM, UntrustedSigner, TrustListConflict.
     """
     state = provisioned(setting)
@@ -101,7 +101,7 @@ def accept_grant(setting: Setting, document: bytes, endorsement_auth: Secret) ->
         return _accept_trust_list(setting, state, document, owner)
     grant, signed = ENROLMENT_GRANT.read(document)
     assert isinstance(grant, EnrolmentGrant)
-    if state.enrolment is not None and grant.sheet == state.enrolment.sheet:
+    if state.request_nonce is None and state.enrolment is not None and grant.sheet == state.enrolment.sheet:
         return state
     trust_list = newer(state.trust_list, grant.trust_list, owner)
     trusted = read_trust_list(trust_list, owner)

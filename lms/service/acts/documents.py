@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from lms.errors import BadRequest
-from lms.names import GRANT, OWNER, PACKAGE, TOKEN
+from lms.names import GRANT, OWNER, PACKAGE, SHEET, TOKEN
 from lms.service.acts.call import Answer, Call
 from lms.service.setting import Setting
 from lms.wire.anchor import confirm_owner
 from lms.wire.inspection import inspect_document, verify_package
 
-_DOCUMENTS: Final = (PACKAGE, TOKEN, OWNER, GRANT)
+_DOCUMENTS: Final = (PACKAGE, TOKEN, OWNER, GRANT, SHEET)
 
 
 def inspect(call: Call, setting: Setting) -> Answer:

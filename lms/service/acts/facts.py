@@ -21,7 +21,7 @@ from lms.wire.anchor import read_owner
 
 _MEANING: Final[Mapping[Health, str]] = {
     Health.UNPROVISIONED: "there is no recoverable key yet",
-    Health.CREATED: "nothing is archived yet: enroll a destination, then archive",
+    Health.CREATED: "nothing keeps the keys yet: enroll a destination, then archive",
     Health.STALE: "something changed since the newest package: archive",
     Health.AT_RISK: "one destination alone can give the keys back: enroll a second one",
     Health.PROTECTED: "two independent destinations can give the keys back",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 from typing import Final
 
 from lms.errors import ApprovalPending, AuthorityBusy, AuthorityUnreachable, BadRequest, LmsError
 from lms.model.jobs import Awaiting
 from lms.model.keys import Name, digits
+from lms.model.owner import Owner, RecoverySheet
 from lms.model.platform import PendingRestore
 from lms.model.secret import Secret
 from lms.names import APPROVAL, ENDORSEMENT_AUTH, OWNER_AUTH, PACKAGE, SHEET, TOKEN, TOKEN_PASSWORD
@@ -16,11 +16,11 @@ from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
 from lms.service.acts.owner_auth import owner_auth_for_new_keys
 from lms.service.diagnosis import WORDS, Reason, diagnose
+from lms.service.judging_sheets import confirmed_sheet, judged_sheet
 from lms.service.restore import Restored, RestoreOrder, restore_by_token
 from lms.service.restore_by_authority import AuthorityOrder, restore_by_authority
 from lms.service.setting import Setting
-from lms.wire.anchor import confirm_owner, read_owned_token
-from lms.wire.token_v1 import read_sheet
+from lms.wire.anchor import read_owned_token
 
 POLL_S: Final = 30.0
 """How often a waiting job asks the authorities whether its request was approved, in seconds."""
@@ -31,14 +31,18 @@ PASSING: Final = (ApprovalPending, AuthorityUnreachable, AuthorityBusy)
 
 def restore(call: Call, setting: Setting) -> Answer:
     """Bring the DRSK back: with the owner's token where it is given, else through the authorities that hold it."""
-    by_token = call.given(TOKEN) or call.given(TOKEN_PASSWORD) or call.given(PACKAGE)
-    return _by_token(call, setting) if by_token else _by_authority(call, setting)
+    if call.given(TOKEN) or call.given(TOKEN_PASSWORD) or call.given(PACKAGE):
+        return _by_token(call, setting)
+    if not call.given(SHEET):
+        return _by_authority(call, setting, None, None)
+    fingerprint = call.text("fingerprint") or ""
+    return _by_authority(call, setting, *confirmed_sheet(setting, call.document(SHEET), fingerprint))
 
 
-def _by_authority(call: Call, setting: Setting) -> Answer:
+def _by_authority(call: Call, setting: Setting, sheet: RecoverySheet | None, owner: Owner | None) -> Answer:
     order = AuthorityOrder(
-        sheet=None,
-        owner=None,
+        sheet=sheet,
+        owner=owner,
         srk_handle=setting.srk_handle,
         drsk_handle=setting.drsk_handle,
         approval=call.document(APPROVAL) if call.given(APPROVAL) else None,
@@ -46,8 +50,6 @@ def _by_authority(call: Call, setting: Setting) -> Answer:
         accepted_stale=call.number("accept-stale"),
         replace_foreign=_foreign(call),
     )
-    if call.given(SHEET):
-        order = _with_sheet(call, order)
     owner_auth = _owner_auth(call, setting)
     try:
         return _answer(restore_by_authority(setting, order, owner_auth, call.secret(ENDORSEMENT_AUTH)))
@@ -66,13 +68,6 @@ def _why(error: LmsError, pending: PendingRestore) -> str:
     return f"{error}; the owner has to approve request {digits(pending.request_id)}"
 
 
-def _with_sheet(call: Call, order: AuthorityOrder) -> AuthorityOrder:
-    """A sheet is believed where the fingerprint of its owner is the one that was written down."""
-    sheet, _ = read_sheet(call.document(SHEET))
-    owner = confirm_owner(sheet.owner_document, call.text("fingerprint") or "")
-    return replace(order, sheet=sheet, owner=owner)
-
-
 def _request(call: Call, setting: Setting, error: LmsError) -> Answer:
     """The request itself, for who wants to carry it by hand."""
     pending = setting.store.load_pending()
@@ -89,7 +84,12 @@ def _by_token(call: Call, setting: Setting) -> Answer:
     call.require(TOKEN, TOKEN_PASSWORD)
     token = call.document(TOKEN)
     _, owner = read_owned_token(token)
+    opener = setting.opener(token, call.secret(TOKEN_PASSWORD))
+    sheet = judged_sheet(setting, call.document(SHEET), owner) if call.given(SHEET) else None
     package = call.document(PACKAGE) if call.given(PACKAGE) else _package_at_hand(setting)
+    if package is None and sheet is not None:
+        opener.vouch(owner)  # a token is a file: only its owner's password makes it this owner's word
+        return _by_authority(call, setting, sheet, owner)
     if package is None:
         raise BadRequest("cannot restore: no package is at hand, name one with --package")
     order = RestoreOrder(
@@ -101,8 +101,8 @@ def _by_token(call: Call, setting: Setting) -> Answer:
         confirmed_key=call.text("confirm-key"),
         accepted_stale=call.number("accept-stale"),
         replace_foreign=_foreign(call),
+        sheet=sheet,
     )
-    opener = setting.opener(token, call.secret(TOKEN_PASSWORD))
     restored = restore_by_token(setting, opener, order, _owner_auth(call, setting), call.secret(ENDORSEMENT_AUTH))
     return _answer(restored)
 
