@@ -42,7 +42,7 @@ class Machine:
         run("systemd-tmpfiles", "--create", "lms.tmpfiles.conf")
         self.archive.mkdir()
         shutil.chown(self.archive, "lms")
-        self.drop_in(SERVICE, f"ReadWritePaths={self.archive}")
+        self.drop_in(SERVICE, f"ReadWritePaths={self.archive}", f"NoExecPaths={self.archive}")
         self.new_tpm()
         return self
 
