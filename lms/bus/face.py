@@ -74,8 +74,10 @@ class Face:
     async def keep_fresh(self) -> None:
         """Look again when a job ended, and now and then: others may touch the TPM, too. Until cancelled."""
         while True:
+            # Not `asyncio.wait_for`: in Python 3.11 it swallows a cancellation that comes with the event.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stale.wait(), _LOOK_EVERY_S)
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._stale.wait()
             self._stale.clear()
             await self._look()
 
