@@ -99,6 +99,6 @@ def _deliver(queues: Queues, lines: Sequence[Line], document: bytes, trust_list:
     taken = queues.each(lines, lambda line: line.upload(document))
     if not taken:
         raise queues.verdict()
-    others = [line for line in queues.lines if line not in lines]
+    others = [line for line in queues.lines if line not in lines and line.ma_id not in queues.refusals]
     queues.each(others, lambda line: line.upload(trust_list))
     return {"taken-by": [str(line.ma_id) for line, _ in taken], "unreached": queues.shown()}
