@@ -302,6 +302,14 @@ class OwnerMismatch(DocumentError):
     hint = "compare the fingerprint of the owner document with the one that was written down"
 
 
+class SheetMismatch(DocumentError):
+    hint = "this is another platform's recovery sheet: look for that of this machine, or leave it out"
+
+
+class SheetStale(DocumentError):
+    hint = "a newer recovery sheet of this platform is known here: use that one"
+
+
 # The Migration Authority
 
 

@@ -5,7 +5,9 @@
     python3 -I -m lms.opener create  --token-password=FD --request=FD --answer=FD
     python3 -I -m lms.opener grant   --token=FD --token-password=FD --request=FD --answer=FD
     python3 -I -m lms.opener release --token=FD --token-password=FD --request=FD --answer=FD
+    python3 -I -m lms.opener vouch   --token=FD --token-password=FD --request=FD --answer=FD
 
+`vouch` answers with the owner document of a token that its password opens, and takes no request.
 Everything comes and goes by descriptor. The seed and the owner's keys exist in this process alone, which
 neither dumps core nor can be traced.
 """
@@ -71,9 +73,14 @@ def open_token(document: bytes, password: Secret) -> tuple[Owner, OwnerKeys]:
     return owner, owner_keys(open_seed(token, password))
 
 
+def _done(word: str, request: bytes, owner: Owner, keys: OwnerKeys) -> bytes:
+    kind, act = _ACTS[word]
+    return write_record(act(read_record(kind, request), owner, keys))
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lms.opener", description=__doc__)
-    parser.add_argument("act", choices=("create", *_ACTS))
+    parser.add_argument("act", choices=("create", "vouch", *_ACTS))
     for word in ("token", "token-password", "request", "answer"):
         parser.add_argument(f"--{word}", type=int, metavar="FD", required=word != "token")
     return parser.parse_args()
@@ -90,8 +97,7 @@ def main() -> int:
             answer = create(datetime.fromisoformat(request.decode("ascii")), password)
         else:
             owner, keys = open_token(read_descriptor(arguments.token), password)
-            kind, act = _ACTS[arguments.act]
-            answer = write_record(act(read_record(kind, request), owner, keys))
+            answer = owner.document if arguments.act == "vouch" else _done(arguments.act, request, owner, keys)
         with os.fdopen(arguments.answer, "wb") as file:
             file.write(answer)
     except LmsError as error:

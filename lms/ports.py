@@ -31,6 +31,7 @@ from lms.model.authorities import (
 )
 from lms.model.jobs import JobLedger
 from lms.model.keys import Algorithm, Name
+from lms.model.owner import Owner
 from lms.model.packages import MsaApproval
 from lms.model.platform import PendingRestore, PlatformState
 from lms.model.policies import Branch, DuplicationPolicy
@@ -281,6 +282,10 @@ class RecoveryPlace(Protocol):
 
 class TokenOpener(Protocol):
     """The short process that opens an Emergency Recovery Token."""
+
+    def vouch(self, owner: Owner) -> None:
+        """Go on only where the password opens the token of this owner. Raises WrongPassword, OwnerMismatch."""
+        ...
 
     def release(self, request: ReleaseRequest) -> Release:
         """Wrap the keys of a package to a new TPM and certify its signing key."""

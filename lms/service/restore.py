@@ -6,10 +6,11 @@ What an authority releases is `lms.service.restore_by_authority`; both end in `l
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from lms.errors import NameMismatch, OwnerMismatch, UnconfirmedPackage
 from lms.model.keys import Name, same_digits
-from lms.model.owner import Owner
+from lms.model.owner import Owner, RecoverySheet
 from lms.model.packages import MigratingKey, MigrationPackage, VerifiedPackage
 from lms.model.platform import PlatformState
 from lms.model.release import Release, ReleasedKey, ReleaseRequest
@@ -34,8 +35,9 @@ from lms.wire.trust_list import read_trust_list
 class RestoreOrder:
     """What to restore, and what the caller accepts.
 
-    `confirmed_key`: 80 bits of the DRSK's Name, for a package that no authority approved. `replace_foreign`:
-    the Name of a foreign key at the handle that may go. Handles are used where this machine has no state.
+    `confirmed_key`: 80 bits of the DRSK's Name, for a package that no authority approved; a `sheet` of the owner's,
+    believed already, names platform and key instead. `replace_foreign`: the Name of a foreign key at the handle that
+    may go. Handles are used where this machine has no state.
     """
 
     package: bytes
@@ -46,6 +48,7 @@ class RestoreOrder:
     confirmed_key: str | None = None
     accepted_stale: int | None = None
     replace_foreign: Name | None = None
+    sheet: RecoverySheet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,8 @@ def restore_by_token(
         return Restored(finished, reason, finished != state, age_known=True)
     verified = _accept(setting, order, state)
     restored = _restore(setting, opener, order, state, verified, owner_auth, endorsement_auth)
-    return Restored(finish(setting, restored, owner_auth, endorsement_auth), reason, True, verified.age_known)
+    finished = finish(setting, restored, owner_auth, endorsement_auth)
+    return Restored(finished, reason, True, age_known=state is not None)
 
 
 def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) -> VerifiedPackage:
@@ -90,9 +94,9 @@ def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) 
         PackageTrust(
             owner=order.owner,
             now=setting.now(),
-            platform_id=content.header.source.platform_id if state is None else state.platform_id,
+            platform_id=_platform_id(order, state) or content.header.source.platform_id,
             parent=order.owner.recovery_key_name,
-            highest_sequence=None if state is None else state.archived,
+            highest_sequence=_highest_sequence(order, state),
             accepted_stale=order.accepted_stale,
             trust_list=_trust_list(order, state),
             known_drsks=offered if state is None else frozenset({state.require_drsk().name}),
@@ -100,9 +104,28 @@ def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) 
     )
     key = recoverable(content, state)
     # Without a state nothing here tells which platform this is: only the owner does.
-    if state is None and not (order.confirmed_key and same_digits(order.confirmed_key, key.key_id.digest)):
+    if state is None and not _confirmed(order, key):
         raise _unconfirmed(content, key)
     return verified
+
+
+def _confirmed(order: RestoreOrder, key: MigratingKey) -> bool:
+    """Whether the owner named this key: by its digits, or by a sheet."""
+    if order.sheet is not None and name_of(order.sheet.drsk) == key.key_id:
+        return True
+    return order.confirmed_key is not None and same_digits(order.confirmed_key, key.key_id.digest)
+
+
+def _platform_id(order: RestoreOrder, state: PlatformState | None) -> UUID | None:
+    if state is not None:
+        return state.platform_id
+    return None if order.sheet is None else order.sheet.platform_id
+
+
+def _highest_sequence(order: RestoreOrder, state: PlatformState | None) -> int | None:
+    if state is not None:
+        return state.archived
+    return None if order.sheet is None else order.sheet.sequence
 
 
 def _trust_list(order: RestoreOrder, state: PlatformState | None) -> TrustList | None:
@@ -154,7 +177,7 @@ def _restore(
             platform_id=platform_id,
             confirmed=frozenset({target.key.key_id}),
             trust_list=trust_list,
-            highest_sequence=None if state is None else state.archived,
+            highest_sequence=_highest_sequence(order, state),
             accepted_stale=order.accepted_stale,
         )
     )

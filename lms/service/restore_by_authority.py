@@ -7,7 +7,7 @@ names no authority, so the same one is left at all of them; the first that relea
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from lms.model.packages import DestinationKind, MigrationPackage
 from lms.model.platform import Enrolment, PendingRestore, PlatformState
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
-from lms.model.trust import TrustList
+from lms.model.trust import TrustedAuthority, TrustList
 from lms.service.certified import certificate_for, open_certificates
 from lms.service.diagnosis import Reason, diagnose
 from lms.service.enroll import trust_list_of, trusted_authority
@@ -46,7 +46,8 @@ from lms.wire.trust_list import newer, read_trust_list
 class AuthorityOrder:
     """What the caller says: `sheet` and its `owner`, believed already, where this machine has no state.
 
-    `approval`: the MSA's answer, where it came by file. Handles are used where this machine has no state.
+    With a state, a sheet names further ways to the authorities. `approval`: the MSA's answer, where it came by file.
+    Handles are used where this machine has no state.
     """
 
     sheet: RecoverySheet | None
@@ -127,7 +128,7 @@ def pending_request(setting: Setting) -> PendingRestore | None:
 
 def _lost(order: AuthorityOrder, state: PlatformState | None) -> _Lost:
     if state is not None:
-        return _lost_by_state(state)
+        return _lost_by_state(order, state)
     if order.sheet is None or order.owner is None:
         raise NotProvisioned("cannot restore: this machine has no state, and no recovery sheet was given")
     sheet, owner = order.sheet, order.owner
@@ -135,7 +136,7 @@ def _lost(order: AuthorityOrder, state: PlatformState | None) -> _Lost:
         platform_id=sheet.platform_id,
         owner=owner,
         trust_list=None,
-        authorities=tuple(Whereabouts(a.ma_id, (a.address,), owner, None) for a in sheet.authorities),
+        authorities=_ways((), sheet, owner, None),
         drsk=name_of(sheet.drsk),
         algorithm=_algorithm(sheet.drsk),
         srk_handle=order.srk_handle,
@@ -145,7 +146,18 @@ def _lost(order: AuthorityOrder, state: PlatformState | None) -> _Lost:
     )
 
 
-def _lost_by_state(state: PlatformState) -> _Lost:
+def _ways(
+    known: Iterable[TrustedAuthority], sheet: RecoverySheet | None, owner: Owner, trusted: TrustList | None
+) -> tuple[Whereabouts, ...]:
+    """Every address of every authority: as the trust list knows them, then as the sheet does."""
+    found: dict[UUID, tuple[str, ...]] = {a.ma_id: a.addresses for a in known}
+    for listed in () if sheet is None else sheet.authorities:
+        addresses = found.get(listed.ma_id, ())
+        found[listed.ma_id] = addresses if listed.address in addresses else (*addresses, listed.address)
+    return tuple(Whereabouts(ma_id, addresses, owner, trusted) for ma_id, addresses in found.items())
+
+
+def _lost_by_state(order: AuthorityOrder, state: PlatformState) -> _Lost:
     owner, trusted = read_owner(state.owner_document), trust_list_of(state)
     held = [d.identity for d in state.destinations if d.kind is DestinationKind.MIGRATION_AUTHORITY]
     held += [i for i in state.to_enroll if i != owner.token_id]
@@ -155,7 +167,7 @@ def _lost_by_state(state: PlatformState) -> _Lost:
         platform_id=state.platform_id,
         owner=owner,
         trust_list=state.trust_list,
-        authorities=tuple(Whereabouts(a.ma_id, a.addresses, owner, trusted) for a in known),
+        authorities=_ways(known, order.sheet, owner, trusted),
         drsk=state.require_drsk().name,
         algorithm=state.algorithm,
         srk_handle=state.srk_handle,

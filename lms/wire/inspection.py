@@ -12,7 +12,7 @@ from cryptography import x509
 
 from lms.errors import BadRequest
 from lms.model.keys import digits, same_digits
-from lms.model.owner import Owner
+from lms.model.owner import Owner, RecoverySheet
 from lms.model.packages import MigrationPackage
 from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.anchor import read_owned_token, read_owner
@@ -21,6 +21,7 @@ from lms.wire.document import root_name
 from lms.wire.exchange_v1 import DOCUMENTS
 from lms.wire.package_v1 import read_package
 from lms.wire.token_v1 import read_sheet
+from lms.wire.tpm.public import name_of
 
 Facts = dict[str, Any]
 
@@ -47,6 +48,20 @@ def package_facts(package: MigrationPackage) -> Facts:
     }
 
 
+def sheet_facts(sheet: RecoverySheet) -> Facts:
+    """All that a person needs of a sheet to begin a restore, and to compare with what was written down."""
+    return {
+        "platform": str(sheet.platform_id),
+        "owner": digits(read_owner(sheet.owner_document).fingerprint),
+        "key": name_of(sheet.drsk).digits,
+        "one-party": "token" if sheet.policy.offline_keys else None,
+        "sequence": sheet.sequence,
+        "authorities": [
+            {"id": str(a.ma_id), "address": a.address, "vault": a.vault_name.digits} for a in sheet.authorities
+        ],
+    }
+
+
 def inspect_document(document: bytes) -> Facts:
     """What a document of ours says of itself. Raises BadRequest where it is none, DocumentError."""
     root = root_name(document)
@@ -60,7 +75,7 @@ def inspect_document(document: bytes) -> Facts:
         return {"document": root, **owner_facts(read_owner(document))}
     elif root == "RecoverySheet":
         sheet, signed = read_sheet(document)
-        facts = {"document": root, "platform": str(sheet.platform_id), "sequence": sheet.sequence}
+        facts = {"document": root, **sheet_facts(sheet)}
         signer = signed.certificates[0]
     elif root in DOCUMENTS:
         _, signed = DOCUMENTS[root].read(document)
