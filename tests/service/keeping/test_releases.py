@@ -413,6 +413,23 @@ def test_an_owner_retires_nobody_of_anothers_platform(neighbours):
     assert shared.asker(BOARD, platform.id).download(Kind.RELEASED_PACKAGE, id_of(request))
 
 
+def test_an_owner_who_was_there_first_retires_nobody_of_anothers_platform(shared):
+    """He names platform and TPM before their owner does, and releases and confirms among his own."""
+    platform = make_platform()
+    same_id = shared.enrol(Platform(make_owner("neighbour"), platform.label), NEXT_BOARD, platform)
+    shared.asker(NEXT_BOARD, platform.id).upload(shared.package(same_id, 1, chip=NEXT_BOARD))
+    request = shared.restore_request(same_id, BOARD)
+    board = shared.asker(BOARD, platform.id)
+    board.upload(request)
+    shared.station(same_id.world).upload(shared.approval(same_id, request))
+    assert board.download(Kind.RELEASED_PACKAGE, id_of(request))
+    assert board.upload(shared.package(same_id, 2, chip=BOARD)).changed
+    assert pair_of(platform) in shared.releases(same_id)[0].retires
+    shared.enrol(platform)
+    assert shared.asker(platform).upload(shared.package(platform, 1)).changed
+    assert shared.releases(platform) == ()
+
+
 def test_an_owners_list_that_names_anothers_very_tpm_does_not_draw_it_over(neighbours):
     shared, platform, same_id = neighbours
     shared.enrol(same_id, NEXT_BOARD, platform)
