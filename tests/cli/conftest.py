@@ -1,5 +1,6 @@
-"""Machines and tokens."""
+"""Machines, tokens, and daemons on a bus."""
 
+from tests.bus.conftest import bus, daemons
 from tests.support.platform import (
     archived,
     archived_machine,
@@ -16,7 +17,9 @@ from tests.support.platform import (
 __all__ = [
     "archived",
     "archived_machine",
+    "bus",
     "child",
+    "daemons",
     "machines",
     "package",
     "platform",
