@@ -75,13 +75,16 @@ def _identity(authority: TrustedAuthority) -> Identity:
 
 
 def enroll_again(setting: Setting, state: PlatformState, owner_auth: Secret) -> PlatformState:
-    """After a restore: the destinations that held the keys before, as far as this platform knows them yet."""
+    """After a restore: the destinations that held the keys before, as far as this platform knows them yet.
+
+    An authority takes nothing from a TPM that the owner did not approve: it stays on the list until a grant is taken.
+    """
     owner = read_owner(state.owner_document)
     for identity in state.to_enroll:
         try:
             if identity == owner.token_id:
                 enroll_token(setting, owner_auth)
-            else:
+            elif state.enrolment is not None:
                 enroll_authority(setting, UUID(identity), owner_auth)
         except AuthorityUnknown:
             continue  # it stays on the list: a trust list that names it may come

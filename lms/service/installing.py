@@ -176,4 +176,5 @@ def finish(setting: Setting, state: PlatformState, owner_auth: Secret, endorseme
     setting.tpm.trust_salt(state.srk_name)
     if state.to_enroll:
         state = enroll_again(setting, state, owner_auth)
-    return archive(setting, endorsement_auth) if state.package_id is None and state.destinations else state
+    kept = state.package_id is not None and not state.unarchived
+    return state if kept or not state.destinations else archive(setting, endorsement_auth)
