@@ -54,8 +54,8 @@ def test_options_of_another_destination_are_refused(tmp_path):
     for order in (
         ("token", "--grant", path),
         ("token", "--id", "x"),
+        ("token", "--via", "x"),
         ("ma", "--request-to", path),
-        ("msa", "--id", "x"),
     ):
         assert "it is of no use there" in assert_refused(lmsctl("enroll", *order), 2, "BadRequest")
 
