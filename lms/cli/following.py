@@ -13,7 +13,7 @@ from typing import Final
 
 from lms import errors
 from lms.cli.service import Service
-from lms.errors import BadRequest, JobCanceled, JobWaits, LmsError
+from lms.errors import ApprovalPending, BadRequest, JobCanceled, JobWaits, LmsError
 from lms.files import read_file
 from lms.model.jobs import Job, JobResult, JobState
 from lms.names import (
@@ -108,11 +108,7 @@ class Follower:
             self._announce(job)
             return
         word = job.waiting[0]
-        value = self._generated(job, word)
-        if value is None:
-            say("lmsctl", job.message)
-            value = asked_for(word)
-        self._service.supply(self._path, word, value)
+        self._service.supply(self._path, word, ask_for(self._service, self._path, job, word))
 
     def _announce(self, job: Job) -> None:
         """What to do about an answer of the owner's: once, and again when there is news."""
@@ -124,24 +120,12 @@ class Follower:
         say("lmsctl", f"`lmsctl supply {job.number} {job.waiting[0]} FILE`")
         say("lmsctl", f"job {job.number} waits, with or without you; Ctrl-C leaves it")
 
-    def _generated(self, job: Job, word: str) -> bytes | None:
-        """An owner authorisation that was made for this TPM, when the person has it; None where none was."""
-        if word != OWNER_AUTH or job.error is not None:
-            return None
-        try:
-            value = self._service.collect(self._path, word)
-        except BadRequest:
-            return None
-        say("lmsctl", f"the TPM's new owner authorisation, shown this once: {value.decode('ascii')}")
-        say("lmsctl", "write it down and keep it: it opens the TPM to its owner, and it is stored nowhere")
-        read_line("press Enter when you have it")
-        return value
-
     def _unattended(self, job: Job) -> LmsError:
         if job.error is not None and self._given.issuperset(job.waiting):
             self._service.cancel(self._path)
             return named_error(job)
-        kind = JobWaits if job.error is None else type(named_error(job))
+        waits = JobWaits if _ANSWERS.isdisjoint(job.waiting) else ApprovalPending
+        kind = waits if job.error is None else type(named_error(job))
         words = " and ".join(f"'{word}'" for word in job.waiting)
         text = job.message or f"cannot finish {job.verb}"
         how = ", ".join(f"`lmsctl supply {job.number} {word} FILE`" for word in job.waiting)
@@ -151,8 +135,32 @@ class Follower:
 def named_error(job: Job) -> LmsError:
     """The error that a job names, as it was raised."""
     kind = getattr(errors, job.error or "", LmsError)
-    error: LmsError = kind(job.message)
-    return error
+    known = isinstance(kind, type) and issubclass(kind, LmsError)
+    return kind(job.message) if known else LmsError(job.message)
+
+
+def ask_for(service: Service, path: str, job: Job, word: str) -> bytes:
+    """What a person at the terminal gives to a job: what was made for him, when he has it, or what he has himself."""
+    generated = _generated(service, path, job, word)
+    if generated is not None:
+        return generated
+    if job.message:
+        say("lmsctl", job.message)
+    return asked_for(word)
+
+
+def _generated(service: Service, path: str, job: Job, word: str) -> bytes | None:
+    """An owner authorisation that was made for this TPM, when the person has it; None where none was."""
+    if word != OWNER_AUTH or job.error is not None:
+        return None
+    try:
+        value = service.collect(path, word)
+    except BadRequest:
+        return None
+    say("lmsctl", f"the TPM's new owner authorisation, shown this once: {value.decode('ascii')}")
+    say("lmsctl", "write it down and keep it: it opens the TPM to its owner, and it is stored nowhere")
+    read_line("press Enter when you have it")
+    return value
 
 
 def asked_for(word: str, source: str | None = None) -> bytes:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from lms.cli.following import asked_for
+from lms.cli.following import ask_for, asked_for
 from lms.cli.running import bus_of
 from lms.cli.service import Service
 from lms.errors import BadRequest, NoSuchJob
@@ -71,7 +71,11 @@ def supply(arguments: argparse.Namespace) -> Answer:
         if arguments.word not in job.waiting:
             waits = " and ".join(f"'{word}'" for word in job.waiting) or "nothing"
             raise BadRequest(f"cannot supply '{arguments.word}': job {job.number} waits for {waits}")
-        service.supply(path, arguments.word, asked_for(arguments.word, arguments.file))
+        if arguments.file is None and sys.stdin.isatty():
+            value = ask_for(service, path, job, arguments.word)
+        else:
+            value = asked_for(arguments.word, arguments.file)
+        service.supply(path, arguments.word, value)
     if sys.stderr.isatty():
         say("lmsctl", "`lmsctl jobs` shows how it goes on")
     return {"job": job.number, "supplied": arguments.word}

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any, Final, Self, TypeVar
 
 from lms.errors import BusAbsent, BusUnavailable, ServiceAbsent, ServiceGone
-from lms.link.connection import BUS, CALL_DEADLINE_S, Connection, Signal, Target
+from lms.link.connection import BUS, Connection, Signal, Target
 from lms.link.descriptors import sealed
 from lms.link.objects import OBJECT_MANAGER, PROPERTIES
 from lms.link.values import variants
@@ -23,7 +23,8 @@ from lms.names import BUS_NAME, JOB, MANAGER, ROOT_PATH
 
 T = TypeVar("T")
 _INTERACTIVE: Final = 1
-_DEADLINE_OF_A_PERSON_S: Final = 600.0
+# As long as a TPM makes a key, or a person looks for a password.
+_DEADLINE_S: Final = 300.0
 _MAX_COLLECTED: Final = 64 * 1024 * 1024
 _MANAGER: Final = Target(BUS_NAME, ROOT_PATH, MANAGER)
 
@@ -94,11 +95,7 @@ class Service:
     def _call(
         self, target: Target, member: str, signature: str = "", *body: Any, descriptors: tuple[int, ...] = ()
     ) -> Any:
-        interactive = _asks_a_person()
-        deadline_s = _DEADLINE_OF_A_PERSON_S if interactive else CALL_DEADLINE_S
-        call = self._connection.call(
-            target, member, signature, *body, descriptors=descriptors, interactive=interactive, deadline_s=deadline_s
-        )
+        call = self._connection.call(target, member, signature, *body, descriptors=descriptors, deadline_s=_DEADLINE_S)
         return self._do(call)
 
     def ask(self, member: str, options: Mapping[str, Any], secrets: Mapping[str, bytes]) -> tuple[Any, ...]:
@@ -107,7 +104,7 @@ class Service:
         try:
             given.extend(sealed(content) for content in secrets.values())
             indices = {word: index for index, word in enumerate(secrets)}
-            flags = _INTERACTIVE if _asks_a_person() else 0
+            flags = _INTERACTIVE if sys.stdin.isatty() else 0  # whether polkit may ask who sits there
             body = (variants(options), indices, flags)
             found: tuple[Any, ...] = self._call(_MANAGER, member, "a{sv}a{sh}t", *body, descriptors=tuple(given))
             return found
@@ -194,11 +191,6 @@ class Service:
             name, before, _ = owner.result().body
             if name == BUS_NAME and before:
                 raise ServiceGone("cannot follow the job: lmsd went away")
-
-
-def _asks_a_person() -> bool:
-    """Whether polkit may ask for a password: somebody sits there."""
-    return sys.stdin.isatty()
 
 
 def _job(found: Mapping[str, Any]) -> Job:

@@ -161,6 +161,21 @@ def test_a_new_owner_authorisation_is_shown_once_and_set_when_it_is_kept(platfor
     assert generated not in str(jobs(config))
 
 
+def test_a_new_owner_authorisation_is_supplied_later(platform, served, token, files):
+    config = served(platform).config
+    order = ("provision", "--owner", files.owner, "--fingerprint", token.fingerprint, "--unverified-tpm")
+    said = lmsctl(*order, config=config)
+    assert (said.exit_code, said.json["error"]) == (2, "JobWaits")
+    seat = Seat("supply", 1, "owner-auth", config=config)
+    generated = seat.until("\r\n").rpartition(": ")[2].strip()
+    seat.until("press Enter when you have it: ")
+    seat.type()
+    assert seat.end() == 0
+    files.auth.write_text(generated)
+    assert lmsctl(*order, "--owner-auth", files.auth, config=config).exit_code == 0
+    assert lmsctl("status", config=config).json["owner-auth-set"]
+
+
 def test_a_person_is_asked_for_what_a_job_lacks_and_again_where_it_was_wrong(archived, served, files):
     archived.evict()
     config = served(archived).config
@@ -215,7 +230,7 @@ def test_a_request_is_written_for_who_carries_it_by_hand(lost, served, files, tm
     assert said.json == {"waiting": "approval", "request": digits(pending.request_id), "job": 1}
     assert output.read_bytes() == pending.document
     unattended = lmsctl(*order[:-2], config=config)
-    assert (unattended.exit_code, unattended.json["error"]) == (2, "JobWaits")
+    assert (unattended.exit_code, unattended.json["error"]) == (5, "ApprovalPending")
     assert digits(pending.request_id) in unattended.json["message"]
 
 
