@@ -145,7 +145,9 @@ class NvFull(LmsError):
 
 class HandleOccupied(LmsError):
     blame = Blame.TPM
-    hint = "is it this machine's own, `lmsctl restore` takes it up; else configure a free handle, or say which may go"
+    hint = (
+        "is it this owner's: `lmsctl restore` or `provision --adopt`; else configure a free handle, or say which may go"
+    )
     hints: ClassVar[Mapping[str, str]] = {
         AUTHORITY_PROGRAM: "another key lives at this handle; take it away, or give the authority another TPM"
     }
@@ -367,6 +369,16 @@ class NotAuthorised(LmsError):
     }
 
 
+class Retired(NotAuthorised):
+    """An authority knows this TPM no more; `authority` is its ID, where that is at hand."""
+
+    hint = "another TPM took this platform over, a new board's or a clone's, or the owner took this one back: ask which"
+
+    def __init__(self, text: str, authority: str = "") -> None:
+        super().__init__(text)
+        self.authority = authority
+
+
 class NotAtAuthority(LmsError):
     blame = Blame.AUTHORITY
     hint = "the authority holds no such document for this platform"
@@ -520,7 +532,17 @@ class AlreadyProvisioned(LmsError):
 
 class CloneOrReplacement(LmsError):
     blame = Blame.STATE
-    hint = "the recorded platform had another TPM; restore its keys here, or provision a new platform"
+    hint = "has it a new board, `lmsctl restore`; is its disk a clone of another's, `lmsctl provision --new-platform`"
+
+
+class NotAClone(LmsError):
+    blame = Blame.STATE
+    hint = "this machine is the recorded platform: leave `--new-platform` out; are its keys gone, `lmsctl restore`"
+
+
+class NotAdoptable(LmsError):
+    blame = Blame.STATE
+    hint = "only this owner's recoverable key is adopted; take the other away, or configure a free `drsk_handle`"
 
 
 class ClockUnset(LmsError):

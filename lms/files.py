@@ -103,6 +103,17 @@ def create_file(path: Path, content: bytes, mode: int = 0o600) -> None:
         sync_directory(path.parent)
 
 
+def link_file(path: Path, other: Path) -> None:
+    """Give the bytes of a file a second name; what is there under it is replaced. Raises FileProblem."""
+    with _named("link", other):
+        temporary = other.with_name(f".{other.name}.new")
+        _remove_leftover(temporary)
+        temporary.hardlink_to(path)
+        temporary.replace(other)
+        temporary.unlink(missing_ok=True)  # a rename between two names of one file does nothing
+        sync_directory(other.parent)
+
+
 def remove_file(path: Path) -> None:
     """Remove a file; absent is success. Raises FileProblem."""
     with _named("remove", path):

@@ -207,6 +207,14 @@ class PlatformStore(Protocol):
         """Replace the state, wholly or not at all."""
         ...
 
+    def put_aside(self) -> None:
+        """Take everything of the platform out of the way, so that there is no state; nothing is deleted."""
+        ...
+
+    def has_aside(self) -> bool:
+        """Whether a platform was put aside here."""
+        ...
+
     def load_pending(self) -> PendingRestore | None:
         """The restore request on its way, or None."""
         ...

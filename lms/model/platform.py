@@ -107,7 +107,8 @@ class PlatformState:
     `sequence` is the last number spent on a package, `archived` that of the newest package which every place
     keeps (`package_id`, made at `archived_at`); 0 before the first. `request_nonce` is that of the enrolment request on its way.
     `unarchived` says that something was registered or unregistered since that package. `to_enroll` are the IDs of
-    the destinations that held the keys before a restore, and still have to be enrolled anew.
+    the destinations that held the keys before a restore, and still have to be enrolled anew. `retired_at` are the IDs
+    of the authorities that took packages from this TPM once, and know it no more.
     """
 
     platform_id: UUID
@@ -132,6 +133,7 @@ class PlatformState:
     unarchived: bool = field(default=False, metadata=ADDED_LATER)
     to_enroll: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
     archived_at: datetime | None = field(default=None, metadata=ADDED_LATER)
+    retired_at: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
 
     def require_drsk(self) -> RecoverableKey:
         """The DRSK. Raises NotProvisioned where there is none yet."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID, uuid4
 
-from lms.errors import LmsError, NothingEnrolled
+from lms.errors import LmsError, NotAuthorised, NothingEnrolled, Retired
 from lms.model.keys import KeyType
 from lms.model.packages import (
     SYSTEM,
@@ -49,7 +49,7 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
 
     The package is accepted as a restorer would before anybody gets it. A place that cannot be reached keeps the
     others from nothing: its error is raised at the end, and the state stays `stale`. Raises NotProvisioned,
-    NothingEnrolled, and the errors of the places that keep packages.
+    NothingEnrolled, Retired, and the errors of the places that keep packages.
     """
     state = provisioned(setting)
     if not state.destinations:
@@ -70,6 +70,7 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
             state, kept = put(state), True
         except LmsError as error:
             refusals.append(error)
+            state = _without(state, error)
     if kept:
         state = replace(
             state,
@@ -78,7 +79,7 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
             archived_at=state.time_floor,
             unarchived=bool(refusals),
         )
-        setting.store.save(state)
+    setting.store.save(state)
     if refusals:
         others = f"; {len(refusals) - 1} more places refused" if len(refusals) > 1 else ""
         raise type(refusals[0])(f"cannot archive everywhere: {refusals[0]}{others}")
@@ -134,7 +135,12 @@ def _next_package(setting: Setting, state: PlatformState, lines: dict[str, Line]
 
 
 def _deposit(line: Line, identity: str, package_id: UUID, document: bytes, state: PlatformState) -> PlatformState:
-    deposit(line, package_id, document)
+    try:
+        deposit(line, package_id, document)
+    except NotAuthorised as error:
+        if any(d.identity == identity and d.held for d in state.destinations):
+            raise Retired(f"cannot archive at authority {identity}: it knows this TPM no more", identity) from error
+        raise
     return _held(state, identity)
 
 
@@ -150,7 +156,14 @@ def _publish(recovery: RecoveryPlace, document: bytes, state: PlatformState) -> 
 
 def _held(state: PlatformState, identity: str) -> PlatformState:
     destinations = tuple(replace(d, held=state.sequence) if d.identity == identity else d for d in state.destinations)
-    return replace(state, destinations=destinations)
+    return replace(state, destinations=destinations, retired_at=tuple(i for i in state.retired_at if i != identity))
+
+
+def _without(state: PlatformState, error: LmsError) -> PlatformState:
+    """The state that knows where this TPM was retired."""
+    if not isinstance(error, Retired) or error.authority in ("", *state.retired_at):
+        return state
+    return replace(state, retired_at=(*state.retired_at, error.authority))
 
 
 def build_package(

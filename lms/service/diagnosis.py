@@ -25,7 +25,8 @@ WORDS: Final = {
     Reason.INTACT: "the recoverable key is in its place",
     Reason.DRSK_ABSENT: "the recoverable key is gone from its handle",
     Reason.FOREIGN_KEY: "another key lives at the handle of the recoverable key",
-    Reason.OTHER_TPM: "this machine has another TPM than the one it was provisioned with",
+    Reason.OTHER_TPM: "this machine has another TPM than the one it was provisioned with: "
+    "it has a new board, or its disk is a clone of another machine's",
     Reason.CLEARED_TPM: "the TPM was cleared",
     Reason.NO_STATE: "this machine does not know which platform it is",
 }

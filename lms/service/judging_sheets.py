@@ -42,6 +42,11 @@ def judged_sheet(setting: Setting, document: bytes, owner: Owner) -> RecoveryShe
     return sheet
 
 
+def sheet_at_hand(setting: Setting, owner: Owner) -> RecoverySheet | None:
+    """The newest sheet on this machine that this owner issued."""
+    return max(_known_sheets(setting, owner), key=lambda sheet: sheet.sequence, default=None)
+
+
 def _known_sheets(setting: Setting, owner: Owner) -> list[RecoverySheet]:
     """The sheets on this machine that this owner issued; what lies in /boot is otherwise anybody's word."""
     state = setting.store.load()

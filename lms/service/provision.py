@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from lms.errors import AlreadyProvisioned, CloneOrReplacement, HandleOccupied
+from lms.errors import AlreadyProvisioned, CloneOrReplacement, HandleOccupied, KeyNotFound, NotAClone
 from lms.model.keys import Algorithm
-from lms.model.owner import Owner
+from lms.model.owner import Owner, RecoverySheet
 from lms.model.platform import Birth, PlatformState, RecoverableKey
 from lms.model.policies import DuplicationPolicy
 from lms.model.secret import Secret
+from lms.service.adopting import adoptable, adopted, highest_sequence, sheet_for
 from lms.service.probe import make_probe
 from lms.service.setting import PreparedTpm, Setting, check_clock, prepare_tpm
 from lms.service.signing import make_signing_key
@@ -27,7 +28,9 @@ class Provisioning:
     """What is fixed for ever at provisioning, and what this run may accept.
 
     `fingerprint`: the first 80 bits of the owner's fingerprint as the caller knows them. `offline_token`:
-    whether the token alone may open the key. `new_platform_id` is used where the platform has none.
+    whether the token alone may open the key. `new_platform_id` is used where the platform has none. `new_platform`:
+    the state that is here belongs to the machine whose disk was cloned. `adopt`: a key at the handle is taken over,
+    under the PlatformID of a `sheet` of this owner's, believed already, where it names that key.
     """
 
     owner_document: bytes
@@ -38,6 +41,9 @@ class Provisioning:
     drsk_handle: int
     new_platform_id: UUID
     unverified_tpm: bool
+    new_platform: bool = False
+    adopt: bool = False
+    sheet: RecoverySheet | None = None
 
 
 def policy_of(owner: Owner, offline_token: bool) -> DuplicationPolicy:
@@ -58,34 +64,73 @@ def provision(setting: Setting, order: Provisioning, owner_auth: Secret) -> tupl
     """The platform's state, and whether this run changed anything.
 
     Raises FingerprintUnconfirmed, EkUntrusted, OwnerAuthFailed, HandleOccupied, AlreadyProvisioned (with other
-    options), CloneOrReplacement (the recorded platform had another TPM).
+    options), CloneOrReplacement (the recorded platform had another TPM), NotAClone, NotAdoptable, KeyNotFound.
     """
     owner = confirm_owner(order.owner_document, order.fingerprint)
-    policy = policy_of(owner, order.offline_token)
     state = before = setting.store.load()
     if state is not None:
         check_clock(setting, state)
+    aside = order.new_platform and _is_clone(setting, state)
+    state = None if aside else state
+    found = setting.tpm.read_public(order.drsk_handle)
+    policy = _policy(order, owner, state, found)
+    if state is not None:
         if not _same(state, order, policy) or read_owner(state.owner_document).fingerprint != owner.fingerprint:
             raise AlreadyProvisioned("cannot provision again with another owner, policy, algorithm or handle")
         # Before anything is done to a TPM that may be somebody else's.
         if state.ek_name not in {name_of(ek.public) for ek in setting.tpm.endorsement_keys()}:
             raise CloneOrReplacement(f"cannot provision platform {state.platform_id}: it had another TPM")
-    was_there = setting.tpm.read_public(order.drsk_handle) is not None
-    if state is None and was_there:
+    if state is None and found is not None and not order.adopt:
         raise HandleOccupied(f"cannot provision: a key lives at {order.drsk_handle:#x} already")
     prepared = prepare_tpm(setting, order.algorithm, order.srk_handle, owner_auth, unverified_tpm=order.unverified_tpm)
-    state = _ensure_platform(setting, state, order, owner, prepared)
+    key = None
+    if order.adopt and found is not None and (state is None or state.drsk is None):
+        key = adopted(setting, found, policy, order.drsk_handle, prepared)
+    if aside:
+        setting.step("putting the other platform aside")
+        setting.store.put_aside()
+    state = _ensure_platform(setting, state, order, owner, prepared, key)
     state = _ensure_signing_key(setting, state)
-    state = _ensure_drsk(setting, state, policy, prepared, owner_auth)
-    return state, state != before or not was_there
+    state = _ensure_drsk(setting, state, policy, prepared, key, owner_auth)
+    return state, state != before or found is None
+
+
+def _is_clone(setting: Setting, state: PlatformState | None) -> bool:
+    """Whether the state that is here belongs to another machine. Raises NotAClone where it is this one's."""
+    if state is None:
+        return False
+    if state.ek_name not in {name_of(ek.public) for ek in setting.tpm.endorsement_keys()}:
+        return True
+    if not setting.store.has_aside():  # else it was done, and this is the new platform
+        raise NotAClone(f"cannot provision a new platform: this TPM is the one of platform {state.platform_id}")
+    return False
+
+
+def _policy(order: Provisioning, owner: Owner, state: PlatformState | None, found: bytes | None) -> DuplicationPolicy:
+    """The key's policy as the order wants it; an adopted key has the one that it has."""
+    if not order.adopt:
+        return policy_of(owner, order.offline_token)
+    if state is not None and state.drsk is not None:
+        return state.drsk.policy
+    if found is None:
+        raise KeyNotFound(f"cannot adopt: no key lives at {order.drsk_handle:#x}")
+    return adoptable(found, order.algorithm, owner)
 
 
 def _ensure_platform(
-    setting: Setting, state: PlatformState | None, order: Provisioning, owner: Owner, prepared: PreparedTpm
+    setting: Setting,
+    state: PlatformState | None,
+    order: Provisioning,
+    owner: Owner,
+    prepared: PreparedTpm,
+    key: RecoverableKey | None,
 ) -> PlatformState:
     if state is None:
+        sheet = None if key is None else sheet_for(order.sheet, key.key.public)
+        platform_id = order.new_platform_id if sheet is None else sheet.platform_id
+        highest = 0 if key is None else highest_sequence(setting, owner, platform_id, key.name)
         state = PlatformState(
-            platform_id=order.new_platform_id,
+            platform_id=platform_id,
             owner_document=owner.document,
             algorithm=order.algorithm,
             srk_handle=order.srk_handle,
@@ -94,6 +139,8 @@ def _ensure_platform(
             ak_name=name_of(prepared.ak),
             srk_name=prepared.srk_name,
             time_floor=setting.now(),
+            drsk=key,
+            sequence=max(highest, 0 if sheet is None else sheet.sequence),
         )
         setting.store.save(state)
     if (state.ek_name, state.srk_name) != (name_of(prepared.ek), prepared.srk_name):
@@ -111,9 +158,17 @@ def _ensure_signing_key(setting: Setting, state: PlatformState) -> PlatformState
 
 
 def _ensure_drsk(
-    setting: Setting, state: PlatformState, policy: DuplicationPolicy, prepared: PreparedTpm, owner_auth: Secret
+    setting: Setting,
+    state: PlatformState,
+    policy: DuplicationPolicy,
+    prepared: PreparedTpm,
+    key: RecoverableKey | None,
+    owner_auth: Secret,
 ) -> PlatformState:
     tpm = setting.tpm
+    if state.drsk is None and key is not None:  # adopted where provisioning had ended before its own key
+        state = replace(state, drsk=key)
+        setting.store.save(state)
     if state.drsk is None:
         setting.step("making the recoverable key")
         if tpm.read_public(state.drsk_handle) is not None:
@@ -126,6 +181,8 @@ def _ensure_drsk(
         setting.store.save(state)
     setting.step("putting the recoverable key to its handle")
     drsk = state.require_drsk()
+    if not drsk.key.private and tpm.read_public(state.drsk_handle) is None:
+        raise KeyNotFound("cannot put the key back: it was adopted, so its blob is not here")
     tpm.persist(state.srk_handle, drsk.key, state.drsk_handle, owner_auth)
     if drsk.probe is None:
         state = replace(state, drsk=replace(drsk, probe=make_probe(tpm, state.drsk_handle, drsk.name)))

@@ -1,7 +1,7 @@
 """`lms.ports.PlatformStore` as a directory: `state.json` and `package.xml`, each replaced wholly; `items/DIGEST`.
 
 A ciphertext is named by its SHA-256: it is written before the state names it, and removed after the state
-forgot it, so a crash leaves at most a file that nobody needs.
+forgot it, so a crash leaves at most a file that nobody needs. What is put aside lies below `before`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
+from lms.adapters.store.aside import is_anything_aside, put_aside
 from lms.adapters.store.record import load_record
 from lms.errors import CiphertextLost, FileProblem
 from lms.files import ensure_directory, read_file, remove_file, write_file
@@ -43,6 +44,16 @@ class StateDirectory:
     def save(self, state: PlatformState) -> None:
         """Replace the state, wholly or not at all."""
         write_file(self._state, write_record(state))
+
+    def put_aside(self) -> None:
+        """Take the platform's files out of the way; nothing is deleted."""
+        state = self.load()
+        if state is not None:
+            put_aside(self._directory, state.platform_id, self._state, self._items)
+
+    def has_aside(self) -> bool:
+        """Whether a platform was put aside here."""
+        return is_anything_aside(self._directory)
 
     @property
     def _pending(self) -> Path:

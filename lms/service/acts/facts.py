@@ -30,6 +30,9 @@ _MEANING: Final[Mapping[Health, str]] = {
 }
 
 
+_RETIRED: Final = "another one took this platform over (a new board, or a clone), or the owner took this one back"
+
+
 def facts(state: PlatformState, health: Health | None = None) -> Answer:
     """What the state tells, without a look at the TPM; `health` where that look said more."""
     health = health or state.health
@@ -44,6 +47,7 @@ def facts(state: PlatformState, health: Health | None = None) -> Answer:
         "destinations": [{"kind": d.kind.value, "id": d.identity} for d in state.destinations],
         "sequence": state.sequence,
         "approved": state.enrolment is not None,
+        "birth-evidence": None if state.drsk is None else state.drsk.birth is not None,
         "one-party": "token" if state.drsk is not None and state.drsk.policy.offline_keys else None,
     }
 
@@ -58,12 +62,19 @@ def status(call: Call, setting: Setting) -> Answer:
     answer["destinations"] = [_described(destination) for destination in state.destinations]
     known: Answer = {
         "reason": reason.value,
-        "explanation": WORDS[reason],
+        "explanation": _explained(reason, state),
         "to-enroll": list(state.to_enroll),
         "owner-auth-set": setting.tpm.owner_auth_is_set(),
         "lockout-auth-set": setting.tpm.lockout_auth_is_set(),
     }
     return answer | known | _age(setting, state) | {"findings": _findings(state, known)}
+
+
+def _explained(reason: Reason, state: PlatformState) -> str:
+    """What was found in this TPM, and what the authorities said of it."""
+    if reason is not Reason.INTACT or not state.retired_at:
+        return WORDS[reason]
+    return f"{WORDS[reason]}, but authorities know this TPM no more: {_RETIRED}"
 
 
 def _described(destination: EnrolledDestination) -> Answer:
@@ -85,6 +96,7 @@ def _findings(state: PlatformState, known: Mapping[str, Any]) -> list[str]:
     """What an administrator should see to, beside the state itself."""
     found = {
         "restored-not-enrolled": bool(state.to_enroll),
+        "retired": bool(state.retired_at),
         "owner-auth-unset": not known["owner-auth-set"],
         "lockout-auth-unset": not known["lockout-auth-set"],
     }

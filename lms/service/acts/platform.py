@@ -9,9 +9,10 @@ from uuid import UUID, uuid4
 from lms.errors import BadRequest, RestoreFirst
 from lms.model.jobs import Awaiting
 from lms.model.keys import digits
+from lms.model.owner import RecoverySheet
 from lms.model.packages import DestinationKind
 from lms.model.secret import Secret
-from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH
+from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH, SHEET
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
 from lms.service.acts.owner_auth import owner_auth_for_new_keys
@@ -22,9 +23,10 @@ from lms.service.enroll import enroll_authority, enroll_token
 from lms.service.enrolment import accept_grant, request_enrolment
 from lms.service.enrolment_by_authority import enroll_by_authority
 from lms.service.forget import forget
+from lms.service.judging_sheets import judged_sheet, sheet_at_hand
 from lms.service.provision import Provisioning, provision
 from lms.service.setting import Setting, provisioned
-from lms.wire.anchor import read_owner
+from lms.wire.anchor import confirm_owner, read_owner
 
 # Another TPM cannot do anything with the keys that the state knows.
 _OTHER_TPM: Final = frozenset({Reason.OTHER_TPM, Reason.CLEARED_TPM})
@@ -32,6 +34,7 @@ _OTHER_TPM: Final = frozenset({Reason.OTHER_TPM, Reason.CLEARED_TPM})
 
 def provision_platform(call: Call, setting: Setting) -> Answer:
     """SRK, DRSK, AK and signing key, for the owner whose fingerprint is given."""
+    new_platform = call.flag("new-platform")
     order = Provisioning(
         owner_document=call.document(OWNER),
         fingerprint=call.text("fingerprint") or "",
@@ -41,12 +44,24 @@ def provision_platform(call: Call, setting: Setting) -> Answer:
         drsk_handle=setting.drsk_handle,
         new_platform_id=uuid4(),
         unverified_tpm=call.flag("unverified-tpm"),
+        new_platform=new_platform,
+        adopt=call.flag("adopt"),
+        sheet=_adopted_under(call, setting) if call.flag("adopt") else None,
     )
     state = setting.store.load()
-    ready = state is not None and state.drsk is not None
+    ready = state is not None and state.drsk is not None and not new_platform
     owner_auth = call.secret(OWNER_AUTH) if ready else owner_auth_for_new_keys(call, setting)
     state, changed = provision(setting, order, owner_auth)
     return facts(state) | {"changed": changed}
+
+
+def _adopted_under(call: Call, setting: Setting) -> RecoverySheet | None:
+    """The sheet that tells which platform the key at the handle is: a given one, or one of this owner's in /boot."""
+    owner = confirm_owner(call.document(OWNER), call.text("fingerprint") or "")
+    if call.given(SHEET):
+        return judged_sheet(setting, call.document(SHEET), owner)
+    found, lying = setting.tpm.read_public(setting.drsk_handle), sheet_at_hand(setting, owner)
+    return lying if lying is not None and lying.drsk == found else None
 
 
 def enroll(call: Call, setting: Setting) -> Answer:

@@ -128,6 +128,11 @@ def check_certify(attestation: Attestation, ak_public: bytes, key_name: Name, *,
     return _check(attestation, ak_public, ATTEST_CERTIFY, key_name, nonce)
 
 
+def qualified(parent: bytes, name: Name) -> bytes:
+    """The qualified Name of a SHA-256 object: below a parent's qualified Name, or a hierarchy's handle (4 bytes)."""
+    return name[:2] + digest(SHA256, parent + name)
+
+
 def check_creation(
     attestation: Attestation, ak_public: bytes, key_name: Name, creation_data: bytes, parent_name: Name | None
 ) -> CreationData:
