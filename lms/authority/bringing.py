@@ -47,7 +47,7 @@ def brought_from_queue(arguments: argparse.Namespace) -> Iterator[Brought]:
                 hand_out(arguments, document)
             return _deliver(queues, found.lines, document, trust_list) | {word: arguments.output}
 
-        facts = {"waits-at": [str(line.ma_id) for line in found.lines]}
+        facts = {"waits-at": [str(line.ma_id) for line in found.lines], "unreached": queues.shown()}
         yield Brought(found.request, deliver, found.annex, facts)
 
 
@@ -59,8 +59,6 @@ def _found(queues: Queues, text: str) -> _Found:
     if not listed:
         raise Denied(f"cannot approve '{text}': it was denied")
     read = queues.each(list(listed), lambda line: line.request(listed[line]))
-    if not read:
-        raise queues.verdict()
     first, request = read[0]
     # All are the same request by its ID; an annex is bound to its exact bytes as well.
     lines = tuple(line for line, document in read if document == request)
@@ -77,8 +75,6 @@ def _with_annex(queues: Queues, request: bytes, lines: Sequence[Line]) -> _Found
         return document, read_annex(document, asked, queues.owner, queues.trusted)
 
     annexes = queues.each(lines, claimed)
-    if not annexes:
-        raise queues.verdict()
     newest, (document, _) = max(annexes, key=lambda found: found[1][1].sequence)
     return _Found(request, _able(asked, newest, [line for line, _ in annexes]), document)
 
@@ -97,8 +93,6 @@ def _able(asked: VerifiedRestoreRequest, chosen: Line, holding: Sequence[Line]) 
 def _deliver(queues: Queues, lines: Sequence[Line], document: bytes, trust_list: bytes) -> Answer:
     """The answer to those that asked for it, the trust list to all others. Raises where nobody took the answer."""
     taken = queues.each(lines, lambda line: line.upload(document))
-    if not taken:
-        raise queues.verdict()
     others = [line for line in queues.lines if line not in lines and line.ma_id not in queues.refusals]
-    queues.each(others, lambda line: line.upload(trust_list))
+    queues.where_possible(others, lambda line: line.upload(trust_list))
     return {"taken-by": [str(line.ma_id) for line, _ in taken], "unreached": queues.shown()}

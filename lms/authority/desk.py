@@ -22,7 +22,7 @@ from lms.config import Configuration, load_configuration
 from lms.errors import BadRequest
 from lms.files import create_file, ensure_directory, read_file
 from lms.process import run_program
-from lms.terminal import read_secret, show
+from lms.terminal import read_line, read_secret, show
 from lms.wire.document import MIB
 from lms.wire.record import write_record
 
@@ -80,13 +80,14 @@ def ek_roots(arguments: argparse.Namespace) -> tuple[bytes, ...]:
 
 
 def digits_said(arguments: argparse.Namespace, facts: Answer) -> str:
-    """The digits that the requester shows: given, or asked for beside the facts. Raises BadRequest."""
+    """The digits that the requester shows: given, or asked for. A person sees the facts before. Raises BadRequest."""
+    if sys.stdin.isatty():
+        show(facts, as_json=False, out=sys.stderr)
     if arguments.digits is not None:
         return str(arguments.digits)
     if not sys.stdin.isatty():
         raise BadRequest("cannot approve without the digits that the machine shows: give --digits")
-    show(facts, as_json=False, out=sys.stderr)
-    return input("digits that the machine shows: ")
+    return read_line("digits that the machine shows")
 
 
 def token_of(arguments: argparse.Namespace) -> bytes:

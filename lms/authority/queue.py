@@ -11,7 +11,7 @@ import argparse
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import UUID
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lms.adapters.authority import AuthorityClient
 
 T = TypeVar("T")
+_PATIENCE_S: Final = 20.0  # a person waits, and there may be more authorities
 _DIGITS: Final = re.compile(r"[A-Za-z2-7]{4}(-?[A-Za-z2-7]{4}){3}")
 _REQUEST_ID: Final = re.compile(r"[0-9A-Fa-f]{64}")
 # How each kind is fetched, and read with all its proofs.
@@ -125,28 +126,29 @@ class Queues:
     owner: Owner
     trusted: TrustList
     lines: tuple[Line, ...]
-    refusals: dict[UUID, LmsError]
+    refusals: dict[UUID, LmsError] = field(default_factory=dict)
+    told: set[UUID] = field(default_factory=set)
 
     def each(self, lines: Sequence[Line], act: Callable[[Line], T]) -> list[tuple[Line, T]]:
-        """What `act` gives at each authority; one where it fails is named and left out."""
+        """What `act` gives at each authority; one where it fails is left out. Raises where it fails at all of them."""
+        done = self.where_possible(lines, act)
+        if not done:
+            raise self.verdict()
+        return done
+
+    def where_possible(self, lines: Sequence[Line], act: Callable[[Line], T]) -> list[tuple[Line, T]]:
+        """The same, where none is needed."""
         done = []
         for line in lines:
             try:
                 done.append((line, act(line)))
             except LmsError as error:
-                self.refuse(line, error)
+                self.refusals[line.ma_id] = error
         return done
-
-    def refuse(self, line: Line, error: LmsError) -> None:
-        """Name an authority that cannot be used."""
-        self.refusals[line.ma_id] = error
-        say("lms-authority", f"authority {line.ma_id}: {error}")
 
     def waiting(self) -> list[Waiting]:
         """All that is listed. Raises what the first refused, where none could be asked."""
         inventories = self.each(self.lines, Line.inventory)
-        if not inventories:
-            raise self.verdict()
         return [Waiting(line, listed) for line, inventory in inventories for listed in inventory.requests]
 
     def named(self, text: str) -> list[Waiting]:
@@ -155,16 +157,10 @@ class Queues:
 
     def check_register(self, lines: Sequence[Line]) -> None:
         """Raise RegisterStale where an authority shows a newer trust list of this owner."""
-        for line, document in self.each(lines, Line.trust_list):
-            try:
-                number = read_trust_list(document, self.owner).number
-            except LmsError as error:
-                self.refuse(line, error)
-                continue
-            if number > self.trusted.number:
-                raise RegisterStale(
-                    f"cannot approve: authority {line.ma_id} has trust list {number}, here is {self.trusted.number}"
-                )
+        for line, newest in self.where_possible(lines, lambda line: read_trust_list(line.trust_list(), self.owner)):
+            if newest.number > self.trusted.number:
+                known = f"trust list {newest.number}, here is {self.trusted.number}"
+                raise RegisterStale(f"cannot approve: authority {line.ma_id} has {known}")
 
     def verdict(self) -> LmsError:
         """What the first authority refused, with its name."""
@@ -173,7 +169,10 @@ class Queues:
         return AuthorityUnknown("cannot ask anybody: the owner's trust list here names no authority")
 
     def shown(self) -> list[Answer]:
-        """The refusals, for people."""
+        """The refusals, for an answer; a person hears each of them once, too."""
+        for ma_id in self.refusals.keys() - self.told:
+            say("lms-authority", f"authority {ma_id}: {self.refusals[ma_id]}")
+            self.told.add(ma_id)
         return [{"authority": str(i), "error": type(e).__name__, "message": str(e)} for i, e in self.refusals.items()]
 
 
@@ -198,11 +197,13 @@ def opened_queues(arguments: argparse.Namespace) -> Iterator[Queues]:
     trusted = read_trust_list(register_of(arguments).trust_list(), owner)
     shown = ClientCertificate(station.certificate, station.tls_key)
     lines = tuple(
-        Line(ma_id, [AuthorityClient(a, ma_id, owner, trusted, station=shown) for a in addresses])
+        Line(
+            ma_id, [AuthorityClient(a, ma_id, owner, trusted, deadline_s=_PATIENCE_S, station=shown) for a in addresses]
+        )
         for ma_id, addresses in _whereabouts(arguments, trusted)
     )
     try:
-        yield Queues(owner, trusted, lines, {})
+        yield Queues(owner, trusted, lines)
     finally:
         for line in lines:
             line.close()

@@ -24,13 +24,16 @@ from lms.service.keeping import AuthoritySetting
 from lms.service.keeping.access import Served
 from lms.service.keeping.by_hand import ClosedVaultKey, exported, queued
 from lms.service.keeping.by_hand import take as take_answer
+from lms.terminal import say
 
 
 def pending(arguments: argparse.Namespace) -> Answer:
     """The requests that wait: at the owner's authorities; at this one, where this is one's machine and no station."""
-    if arguments.export is None and (arguments.authority is not None or _is_station(arguments)):
-        return _pending_elsewhere(arguments)
-    return _pending_here(arguments)
+    elsewhere = arguments.export is None and (arguments.authority is not None or _is_station(arguments))
+    answer = _pending_elsewhere(arguments) if elsewhere else _pending_here(arguments)
+    if not answer["requests"] and not arguments.json:
+        say("lms-authority", "nothing waits")
+    return answer
 
 
 def _is_station(arguments: argparse.Namespace) -> bool:
@@ -68,8 +71,6 @@ def deny(arguments: argparse.Namespace) -> Answer:
             raise NotAtAuthority(f"cannot deny '{arguments.request}': no such request waits at an authority")
         request_id = found[0].listed.request_id
         done = queues.each([w.line for w in found], lambda line: line.deny(request_id))
-        if not done:
-            raise queues.verdict()
         return {
             "request": request_id.hex().upper(),
             "denied-at": [str(line.ma_id) for line, _ in done],

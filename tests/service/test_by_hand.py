@@ -1,0 +1,79 @@
+"""Requests and answers that an authority's operator carries, for an owner without a network."""
+
+from __future__ import annotations
+
+import pytest
+
+from lms.errors import ApprovalPending, NotInitialised, UntrustedSigner, WrongDocument
+from lms.model.keys import Name
+from lms.model.tpm import OuterWrap
+from lms.service.keeping import AuthoritySetting
+from lms.service.keeping.by_hand import ClosedVaultKey, exported, queued, take
+from lms.service.restore_by_authority import pending_request
+from lms.wire.exchange_v1 import RESTORE_APPROVAL
+from lms.wire.signature import sign
+from tests.support.documents import NOW, make_owner
+from tests.support.migration import Authority, Office, enrolled, restore
+from tests.support.platform import PRECIOUS, Platform
+
+
+@pytest.fixture
+def lost(tmp_path, machines):
+    """A board that waits for the keys of a machine which had archived; its authority, and a child of the key."""
+    directory = tmp_path / "world"
+    directory.mkdir()
+    authority = Authority(directory, Office())
+    with Platform(directory / "machine") as platform:
+        enrolled(platform, authority.office, authority)
+        child = platform.seal()
+    board = machines(disk_of=directory / "machine")
+    board.now, board.connect = NOW, authority.connect
+    (board.state_directory / "package.xml").unlink()  # so the request names no package
+    with pytest.raises(ApprovalPending):
+        restore(board)
+    yield board, authority, child
+    authority.close()
+
+
+@pytest.fixture
+def closed(lost):
+    """The authority as its operator has it."""
+    setting = lost[1].setting
+    key = ClosedVaultKey(setting.identity.vault)
+    return AuthoritySetting(setting.identity, setting.vault, key, setting.leaf, setting.now, setting.monotonic)
+
+
+def test_a_restore_is_carried_with_its_annex_and_its_approval_is_taken(lost, closed):
+    board, authority, child = lost
+    with closed.vault.transaction() as transaction:
+        ((served, listed),) = queued(transaction)
+        request, annex = exported(closed, transaction, served, listed)
+    assert request == pending_request(board.setting).document
+    approval = authority.office.approve(request, annex)
+    with closed.vault.transaction() as transaction:
+        assert take(closed, transaction, approval).changed
+        assert not take(closed, transaction, approval).changed
+    assert restore(board).changed
+    assert board.unseal(child) == PRECIOUS
+
+
+def test_what_the_owner_did_not_sign_is_not_taken(lost, closed):
+    board, authority, _ = lost
+    request = pending_request(board.setting).document
+    with closed.vault.transaction() as transaction:
+        ((served, listed),) = queued(transaction)
+        approval = authority.office.approve(*exported(closed, transaction, served, listed))
+    forged = sign(RESTORE_APPROVAL.write(RESTORE_APPROVAL.read(approval)[0]), make_owner("stranger").signer)
+    for document, error in ((forged, UntrustedSigner), (request, WrongDocument)):
+        with pytest.raises(error), closed.vault.transaction() as transaction:
+            take(closed, transaction, document)
+    with pytest.raises(ApprovalPending):
+        restore(board)
+    with closed.vault.transaction() as transaction:
+        assert take(closed, transaction, approval).changed
+    assert restore(board).changed
+
+
+def test_a_vault_that_stays_closed_passes_nothing_on(closed):
+    with pytest.raises(NotInitialised):
+        closed.key.rewrap(Name(bytes.fromhex("000b") + bytes(32)), OuterWrap(b"", b""), b"")
