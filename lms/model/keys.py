@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from binascii import unhexlify
 from enum import Enum
 from typing import Final, Self
 
 SHA256: Final = 0x000B
 SHA384: Final = 0x000C
-_DIGEST_SIZE: Final = {SHA256: 32, SHA384: 48}
+# A package has tens of thousands of Names: their algorithm is looked up as it stands there.
+_NAME_SIZE: Final = {SHA256.to_bytes(2, "big"): 2 + 32, SHA384.to_bytes(2, "big"): 2 + 48}
 
 SRK_HANDLE: Final = 0x81000003
 DRSK_HANDLE: Final = 0x81000004
@@ -34,16 +36,15 @@ class Name(bytes):
     __slots__ = ()
 
     def __new__(cls, value: bytes) -> Self:
-        algorithm = int.from_bytes(value[:2], "big")
-        if len(value) - 2 != _DIGEST_SIZE.get(algorithm):
+        if len(value) != _NAME_SIZE.get(value[:2]):
             raise ValueError("cannot read a Name: its length does not fit its algorithm")
-        return super().__new__(cls, value)
+        return bytes.__new__(cls, value)
 
     @classmethod
     def from_text(cls, text: str) -> Self:
         """Read the upper-case hexBinary form; ValueError for anything else."""
-        value = bytes.fromhex(text)
-        if value.hex().upper() != text:
+        value = unhexlify(text)
+        if text.upper() != text:
             raise ValueError("cannot read a Name: not upper-case hexadecimal without spaces")
         return cls(value)
 

@@ -7,7 +7,6 @@ Trust is passed in and nothing is looked up. Bytes, canonical form, schema and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -63,6 +62,7 @@ from lms.wire.tpm.signature import verify_digest
 _STORAGE: Final = Attributes.RESTRICTED | Attributes.DECRYPT
 _CONTENT_KEY_ATTRIBUTES: Final = (Attributes.NO_DA, Attributes.NO_DA | Attributes.USER_WITH_AUTH)
 _FIXED: Final = Attributes.FIXED_TPM | Attributes.FIXED_PARENT
+_FIXED_TPM: Final = int(Attributes.FIXED_TPM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +157,10 @@ def _check_names(package: MigrationPackage) -> None:
         if foreign_name(child.public) != child.key_id:
             raise NameMismatch(f"cannot accept child key '{child.label}': its KeyID is not its Name")
         parents.add(child.key_id)
-    for placed in _placed(package):
-        if placed not in parents:
-            raise NameMismatch(f"cannot accept the package: parent {placed.digits} is not in it")
+    below: tuple[ChildKey | ContentKey, ...] = (*package.child_keys, *package.content_keys)
+    for placed in below:
+        if placed.parent not in parents:
+            raise NameMismatch(f"cannot accept the package: parent {placed.parent.digits} is not in it")
     _check_rooted(package)
     refs = {c.ref for c in package.content_keys}
     keys: tuple[MigratingKey | ChildKey, ...] = (*package.migrating_keys, *package.child_keys)
@@ -184,11 +185,6 @@ def _check_rooted(package: MigrationPackage) -> None:
         rooted |= path
 
 
-def _placed(package: MigrationPackage) -> Iterator[Name]:
-    yield from (child.parent for child in package.child_keys)
-    yield from (content_key.parent for content_key in package.content_keys)
-
-
 def _check_attributes(package: MigrationPackage) -> None:
     for key in package.migrating_keys:
         attributes = read_public(key.public).attributes
@@ -198,7 +194,7 @@ def _check_attributes(package: MigrationPackage) -> None:
         elif attributes & (_FIXED | Attributes.ENCRYPTED_DUPLICATION):
             raise BadAttributes(f"cannot accept key '{key.label}': its attributes forbid migration as we do it")
     for child in package.child_keys:
-        if foreign_attributes(child.public) & Attributes.FIXED_TPM:
+        if foreign_attributes(child.public) & _FIXED_TPM:
             raise BadAttributes(f"cannot accept child key '{child.label}': fixedTPM under a key that migrates")
     for content_key in package.content_keys:
         _check_content_key(content_key)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from functools import cache, partial
+from functools import cache, lru_cache
+from itertools import takewhile
 from typing import Any, Final
 from uuid import UUID
 from xml.sax.saxutils import escape
@@ -89,7 +90,7 @@ def many(tag: str, name: str, form: Text | Element) -> Field:
 def _strict_base64(text: str) -> bytes:
     value = binascii.a2b_base64(text, strict_mode=True)
     # Only the last quantum has a second spelling: bits below the padding that decoding ignores.
-    if text.endswith("=") and base64.b64encode(value[-(len(value) % 3) :]).decode("ascii") != text[-4:]:
+    if text[-1:] == "=" and binascii.b2a_base64(value[-(len(value) % 3) :], newline=False).decode() != text[-4:]:
         raise ValueError("not strict base64")
     return value
 
@@ -138,7 +139,7 @@ def enum(kind: type[Enum]) -> Text:
 STRING: Final = Text(str, str)
 BASE64: Final = Text(_strict_base64, lambda value: base64.b64encode(value).decode("ascii"))
 HEX: Final = Text(_strict_hex, lambda value: value.hex().upper())
-NAME: Final = Text(Name.from_text, str)
+NAME: Final = Text(lru_cache(64)(Name.from_text), str)  # thousands of children stand below one Name
 UUID_TEXT: Final = Text(_strict_uuid, str)
 TIME: Final = Text(_strict_time, _write_time)
 NUMBER: Final = Text(_strict_int, str)
@@ -149,22 +150,68 @@ YES_NO: Final = Text(lambda text: text == "yes", lambda value: "yes" if value el
 
 
 class _Plan:
-    """An element's table, sorted for reading: who reads which tag into which attribute, and what absence means."""
+    """An element's table, sorted for reading: who reads which tag into which attribute, and what absence means.
+
+    A package has tens of thousands of elements of one kind: what depends on the table alone is done once.
+    """
 
     def __init__(self, element: Element) -> None:
+        attributes = [f for f in element.fields if f.tag.startswith("@")]
         inside = [f for f in element.fields if not f.tag.startswith("@") and f.tag != "."]
-        self.attributes = tuple((f.tag[1:], f.name, _reader(f)) for f in element.fields if f.tag.startswith("@"))
-        self.own_text = tuple((f.name, _reader(f)) for f in element.fields if f.tag == ".")
-        self.children = {
-            _clark(element, f): (f.name, isinstance(f.form, Element), _reader(f), f.many is Many.ANY) for f in inside
+        self._make = element.make
+        self._attributes = {f.tag[1:]: (f.name, _reader(f)) for f in attributes}
+        self._own_text = tuple((f.name, _reader(f)) for f in element.fields if f.tag == ".")
+        # By their place: a schema fixes the order, and to ask for a tag takes longer than to read a text.
+        self._first = tuple(
+            (f.tag, f.name, isinstance(f.form, Element), _reader(f))
+            for f in takewhile(lambda f: f.many is Many.ONE, inside)
+        )
+        self._others = {
+            _clark(element, f): (f.name, isinstance(f.form, Element), _reader(f), f.many is Many.ANY)
+            for f in inside[len(self._first) :]
         }
-        self.absent = dict.fromkeys((f.name for f in inside if f.many is not Many.ANY), None)
-        self.many = tuple(f.name for f in inside if f.many is Many.ANY)
+        self._absent: dict[str, Any] = {f.name: () if f.many is Many.ANY else None for f in (*attributes, *inside)}
+        self._parts = tuple(
+            (part, make, tuple(f.name for f in element.fields if f.name.startswith(f"{part}.")))
+            for part, make in element.parts.items()
+        )
+
+    def read(self, node: etree._Element) -> Any:
+        """The value of a schema-valid element."""
+        attributes, others, values = self._attributes, self._others, self._absent.copy()
+        several: dict[str, list[Any]] = {}
+        tag: Any = ""
+        try:
+            for tag, text in node.items():
+                if tag in attributes:
+                    name, reads = attributes[tag]
+                    values[name] = reads(text)
+            for name, reads in self._own_text:
+                values[name] = reads(node.text or "")
+            children = (child for child in node if type(child) is etree._Element)  # no comments
+            for (tag, name, inside, reads), child in zip(self._first, children, strict=False):  # noqa: B007 - for errors
+                values[name] = reads(child if inside else child.text or "")
+            for child in children:
+                tag = child.tag
+                if tag in others:
+                    name, inside, reads, repeated = others[tag]
+                    value = reads(child if inside else child.text or "")
+                    if repeated:
+                        several.setdefault(name, []).append(value)
+                    else:
+                        values[name] = value
+            for name, found in several.items():
+                values[name] = tuple(found)
+            for part, make, names in self._parts:
+                given = {name[len(part) + 1 :]: values.pop(name) for name in names}
+                values[part] = None if all(v is None for v in given.values()) else make(**given)
+            return self._make(**values)
+        except (ValueError, TypeError) as error:
+            raise SchemaViolation(f"cannot read '{etree.QName(node).localname}', at '{tag}': {error}") from None
 
 
 def _reader(f: Field) -> Callable[[Any], Any]:
-    form = f.form
-    return partial(read, element=form) if isinstance(form, Element) else form.read
+    return _plan(f.form).read if isinstance(f.form, Element) else f.form.read
 
 
 _plan = cache(_Plan)
@@ -172,34 +219,7 @@ _plan = cache(_Plan)
 
 def read(node: etree._Element, element: Element) -> Any:
     """The value of a schema-valid element; SchemaViolation where the schema cannot say it (strict forms)."""
-    plan = _plan(element)
-    values: dict[str, Any] = dict(plan.absent)
-    for name in plan.many:
-        values[name] = []
-    tag: Any = element
-    try:
-        for tag, name, reads in plan.attributes:
-            text = node.get(tag)
-            values[name] = None if text is None else reads(text)
-        for name, reads in plan.own_text:
-            values[name] = reads(node.text or "")
-        for child in node:
-            tag = child.tag
-            if tag in plan.children:
-                name, inside, reads, several = plan.children[tag]
-                value = reads(child if inside else child.text or "")
-                if several:
-                    values[name].append(value)
-                else:
-                    values[name] = value
-        for name in plan.many:
-            values[name] = tuple(values[name])
-        for name, make in element.parts.items():
-            part = {key[len(name) + 1 :]: values.pop(key) for key in tuple(values) if key.startswith(f"{name}.")}
-            values[name] = None if all(v is None for v in part.values()) else make(**part)
-        return element.make(**values)
-    except (ValueError, TypeError) as error:
-        raise SchemaViolation(f"cannot read '{etree.QName(node).localname}', at '{tag}': {error}") from None
+    return _plan(element).read(node)
 
 
 def _clark(element: Element, f: Field) -> str:

@@ -13,18 +13,18 @@ from cryptography.hazmat.primitives import hashes
 
 from lms.model.keys import SHA256, SHA384
 
-_NAMES: Final = {SHA256: "sha256", SHA384: "sha384"}
+HASHES: Final = {SHA256: hashlib.sha256, SHA384: hashlib.sha384}
 DIGEST_SIZES: Final = {SHA256: 32, SHA384: 48}
 
 
 def digest(algorithm: int, *parts: bytes) -> bytes:
     """Hash of the concatenated parts; KeyError for an algorithm that is not ours."""
-    return hashlib.new(_NAMES[algorithm], b"".join(parts)).digest()
+    return HASHES[algorithm](b"".join(parts)).digest()
 
 
 def keyed_digest(algorithm: int, key: bytes, *parts: bytes) -> bytes:
     """HMAC of the concatenated parts."""
-    return hmac.digest(key, b"".join(parts), _NAMES[algorithm])
+    return hmac.digest(key, b"".join(parts), HASHES[algorithm])
 
 
 def primitive(algorithm: int) -> hashes.HashAlgorithm:

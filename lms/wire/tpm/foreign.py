@@ -5,29 +5,32 @@ A child key travels unchanged, so its algorithms are none of our business; `lms.
 
 from __future__ import annotations
 
+from typing import Final
+
 from lms.errors import MalformedStructure
 from lms.model.keys import Name
-from lms.wire.tpm.digests import DIGEST_SIZES, digest
+from lms.wire.tpm.digests import HASHES
 from lms.wire.tpm.marshal import unsized
 
-_ATTRIBUTES_END = 8
+_ATTRIBUTES_END: Final = 8
+# By the bytes of nameAlg as they stand there: a package has tens of thousands of public areas.
+_HASHES: Final = {algorithm.to_bytes(2, "big"): hash_ for algorithm, hash_ in HASHES.items()}
 
 
-def _area(tpm2b: bytes) -> tuple[bytes, int]:
+def _area(tpm2b: bytes) -> bytes:
     area = unsized(tpm2b)
-    name_alg = int.from_bytes(area[2:4], "big")
-    if len(area) < _ATTRIBUTES_END or name_alg not in DIGEST_SIZES:
+    if len(area) < _ATTRIBUTES_END or area[2:4] not in _HASHES:
         raise MalformedStructure("cannot read a public area: too short, or nameAlg neither SHA-256 nor SHA-384")
-    return area, name_alg
+    return area
 
 
 def foreign_name(tpm2b: bytes) -> Name:
     """The Name of any TPM2B_PUBLIC."""
-    area, name_alg = _area(tpm2b)
-    return Name(name_alg.to_bytes(2, "big") + digest(name_alg, area))
+    area = _area(tpm2b)
+    name_alg = area[2:4]
+    return Name(name_alg + _HASHES[name_alg](area).digest())
 
 
 def foreign_attributes(tpm2b: bytes) -> int:
     """TPMA_OBJECT of any TPM2B_PUBLIC, as a number."""
-    area, _ = _area(tpm2b)
-    return int.from_bytes(area[4:_ATTRIBUTES_END], "big")
+    return int.from_bytes(_area(tpm2b)[4:_ATTRIBUTES_END], "big")
