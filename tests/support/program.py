@@ -9,6 +9,7 @@ import socket
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support.victim import KILLED, Points, Victims
@@ -52,16 +53,21 @@ class Program:
         assert self._ended is not None
         assert await asyncio.wrap_future(self._ended) == KILLED
 
-    def stop(self) -> None:
-        """End it in good order, if it runs."""
-        if self._ended is not None and not self._ended.done():
-            self._victims.send(signal.SIGTERM)
-            assert self._ended.result() == 0
+    def stop(self) -> int:
+        """End it in good order, if it runs; its exit code."""
+        assert self._ended is not None
+        if not self._ended.done():
+            with suppress(ProcessLookupError):  # it was killed at this very moment
+                self._victims.send(signal.SIGTERM)
+        code = self._ended.result()
+        assert code in (0, KILLED)
+        return code
 
     def remove(self) -> None:
         """End it, and throw away what it said."""
         if self._ended is not None and not self._ended.done():
-            self._victims.kill()
+            with suppress(ProcessLookupError):
+                self._victims.kill()
         self._waiter.shutdown()
         self._said.close()
         shutil.rmtree(self._directory)
