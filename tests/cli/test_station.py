@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from contextlib import closing
 from dataclasses import replace
@@ -22,8 +23,10 @@ from lms.wire.station import read_station_request
 from lms.wire.trust_list import read_trust_list
 from tests.support.documents import make_owner
 from tests.support.platform import OWNER_AUTH, lmsctl
+from tests.support.seat import Seat
 from tests.support.station import Serving, Station, provisioned
 
+DIGITS = re.compile("[A-Z2-7]{4}(-[A-Z2-7]{4}){3}")
 LONG_AGO = datetime(2020, 1, 2, tzinfo=UTC)
 
 
@@ -62,7 +65,7 @@ def ask(serving, config):
 def shown(said) -> str:
     """The digits that a machine shows which waits."""
     assert (said.exit_code, said.json["error"]) == (5, "ApprovalPending")
-    return said.json["message"].rpartition(" ")[2]
+    return DIGITS.search(said.json["message"])[0]
 
 
 def waiting(station, digits) -> list[dict]:
@@ -289,3 +292,31 @@ def assert_named(station, serving, away, digits) -> None:
     assert_refused(station.run("pending", "--authority", "https://nobody.example:1"), 7, "AuthorityUnknown")
     done = station.approve(digits)
     assert (done.json["taken-by"], [u["authority"] for u in done.json["unreached"]]) == ([serving.ma_id], [away.ma_id])
+
+
+# The service
+
+
+def test_a_machine_with_a_service_waits_for_its_grant_by_itself(station, serving, machine, daemons, bus, tmp_path):
+    platform, _ = machine
+    daemons(platform)
+    config = platform.write_config(bus=f'"{bus.address}"')
+    seat = Seat("enroll", "msa", "--via", serving.address, "--id", serving.ma_id, config=config)
+    said = seat.until("Ctrl-C leaves it")
+    digits = DIGITS.search(said)[0]
+    assert "`lmsctl supply 1 grant FILE`" in said
+    grant = tmp_path / "grant"
+    assert station.approve(digits, "--output", grant).exit_code == 0
+    assert lmsctl("supply", 1, "grant", grant, config=config).exit_code == 0
+    assert seat.end() == 0
+    assert lmsctl("status", config=config).json["approved"] is True
+
+
+def test_who_cannot_be_asked_is_told_the_digits_and_the_job_goes_on(station, serving, machine, daemons, bus):
+    platform, _ = machine
+    daemons(platform)
+    config = platform.write_config(bus=f'"{bus.address}"')
+    digits = shown(ask(serving, config))
+    assert of(station.run("pending"), digits)
+    (job,) = lmsctl("jobs", config=config).json["jobs"]
+    assert job["state"] == "waiting"
