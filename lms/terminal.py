@@ -28,9 +28,9 @@ def show(answer: dict[str, Any], as_json: bool, out: TextIO | None = None) -> No
             continue
         if isinstance(value, list):
             for item in value:
-                print(f"{key + ':':16}{_words(item)}", file=out)
+                print(f"{key + ':':15} {_words(item)}", file=out)
         else:
-            print(f"{key + ':':16}{_words(value)}", file=out)
+            print(f"{key + ':':15} {_words(value)}", file=out)
 
 
 def _words(value: Any) -> str:

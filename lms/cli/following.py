@@ -108,7 +108,9 @@ class Follower:
             self._announce(job)
             return
         word = job.waiting[0]
-        self._service.supply(self._path, word, ask_for(self._service, self._path, job, word))
+        known = job.error is None or word in self._given  # what was never given cannot have been wrong
+        self._service.supply(self._path, word, ask_for(self._service, self._path, job, word, why=known))
+        self._given |= {word}
 
     def _announce(self, job: Job) -> None:
         """What to do about an answer of the owner's: once, and again when there is news."""
@@ -139,12 +141,15 @@ def named_error(job: Job) -> LmsError:
     return kind(job.message) if known else LmsError(job.message)
 
 
-def ask_for(service: Service, path: str, job: Job, word: str) -> bytes:
-    """What a person at the terminal gives to a job: what was made for him, when he has it, or what he has himself."""
+def ask_for(service: Service, path: str, job: Job, word: str, *, why: bool = True) -> bytes:
+    """What a person at the terminal gives to a job: what was made for him, when he has it, or what he has himself.
+
+    `why`: whether he is told why the job waits.
+    """
     generated = _generated(service, path, job, word)
     if generated is not None:
         return generated
-    if job.message:
+    if why and job.message:
         say("lmsctl", job.message)
     return asked_for(word)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any, Final, Self, TypeVar
 
-from lms.errors import BusAbsent, BusUnavailable, ServiceAbsent, ServiceGone
+from lms.errors import BusAbsent, BusRefused, BusUnavailable, ServiceAbsent, ServiceGone
 from lms.link.connection import BUS, Connection, Signal, Target
 from lms.link.descriptors import sealed
 from lms.link.objects import OBJECT_MANAGER, PROPERTIES
@@ -107,6 +107,12 @@ class Service:
             flags = _INTERACTIVE if sys.stdin.isatty() else 0  # whether polkit may ask who sits there
             body = (variants(options), indices, flags)
             found: tuple[Any, ...] = self._call(_MANAGER, member, "a{sv}a{sh}t", *body, descriptors=tuple(given))
+        except BusRefused:
+            (owned,) = self._call(BUS, "NameHasOwner", "s", BUS_NAME)
+            if not owned:
+                raise ServiceGone("cannot go on: lmsd went away before it answered") from None
+            raise
+        else:
             return found
         finally:
             for descriptor in given:

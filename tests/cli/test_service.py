@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -150,7 +151,8 @@ def test_a_new_owner_authorisation_is_shown_once_and_set_when_it_is_kept(platfor
     config = served(platform).config
     order = ("provision", "--owner", files.owner, "--fingerprint", token.fingerprint, "--unverified-tpm")
     seat = Seat(*order, config=config)
-    generated = seat.until("\r\n").rpartition(": ")[2].strip()
+    seat.until("shown this once: ")
+    generated = seat.until("\r\n").strip()
     seat.until("press Enter when you have it: ")
     assert not lmsctl("status", config=config).json["owner-auth-set"]
     seat.type()
@@ -167,7 +169,8 @@ def test_a_new_owner_authorisation_is_supplied_later(platform, served, token, fi
     said = lmsctl(*order, config=config)
     assert (said.exit_code, said.json["error"]) == (2, "JobWaits")
     seat = Seat("supply", 1, "owner-auth", config=config)
-    generated = seat.until("\r\n").rpartition(": ")[2].strip()
+    seat.until("shown this once: ")
+    generated = seat.until("\r\n").strip()
     seat.until("press Enter when you have it: ")
     seat.type()
     assert seat.end() == 0
@@ -237,10 +240,20 @@ def test_a_request_is_written_for_who_carries_it_by_hand(lost, served, files, tm
 def test_a_daemon_that_goes_away_is_told(provisioned, served):
     machine = served(provisioned)
     seat = Seat("enroll", "token", config=machine.config)
-    seat.until("owner authorisation: ")
+    assert "cannot" not in seat.until("owner authorisation: ")
     machine.daemon.stop(signal.SIGKILL)
     seat.type(AUTH)
     seat.until("lmsctl: hint: ")
+    assert seat.end() == 7
+
+
+def test_a_daemon_that_goes_away_before_its_answer_is_told(archived, served):
+    machine = served(archived)
+    os.kill(machine.daemon.pid, signal.SIGSTOP)
+    seat = Seat("status", config=machine.config)
+    seat.until("waiting for the TPM…")
+    machine.daemon.stop(signal.SIGKILL)
+    seat.until("cannot go on: lmsd went away before it answered")
     assert seat.end() == 7
 
 
