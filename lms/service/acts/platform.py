@@ -16,7 +16,7 @@ from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH, SHEET
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
 from lms.service.acts.owner_auth import owner_auth_for_new_keys
-from lms.service.acts.restore import PASSING, POLL_S
+from lms.service.acts.restore import PASSING, POLL_S, why_waiting
 from lms.service.archive import archive, places_of
 from lms.service.diagnosis import WORDS, Reason, diagnose
 from lms.service.enroll import enroll_authority, enroll_token
@@ -121,8 +121,9 @@ def _enroll_through(call: Call, setting: Setting, address: str) -> Answer:
         state = provisioned(setting)
         if not call.waits or state.request_nonce is None:
             raise
-        call.offer(GRANT, Secret(request_enrolment(setting)[0]))  # what is to be approved, for who carries it by hand
-        raise Awaiting((GRANT,), str(error), POLL_S) from None
+        document, request_id = request_enrolment(setting)
+        call.offer(GRANT, Secret(document))  # what is to be approved, for who carries it by hand
+        raise Awaiting((GRANT,), why_waiting(error, request_id), POLL_S) from None
     return facts(state) | {"changed": changed}
 
 

@@ -9,7 +9,6 @@ from lms.errors import ApprovalPending, AuthorityBusy, AuthorityUnreachable, Bad
 from lms.model.jobs import Awaiting
 from lms.model.keys import Name, digits
 from lms.model.owner import Owner, RecoverySheet
-from lms.model.platform import PendingRestore
 from lms.model.secret import Secret
 from lms.names import APPROVAL, ENDORSEMENT_AUTH, OWNER_AUTH, PACKAGE, SHEET, TOKEN, TOKEN_PASSWORD
 from lms.service.acts.call import Answer, Call
@@ -57,15 +56,15 @@ def _by_authority(call: Call, setting: Setting, sheet: RecoverySheet | None, own
         pending = setting.store.load_pending()
         if call.waits and pending is not None:
             call.offer(APPROVAL, Secret(pending.document))  # what is to be approved, for who carries it by hand
-            raise Awaiting((APPROVAL,), _why(error, pending), POLL_S) from None
+            raise Awaiting((APPROVAL,), why_waiting(error, pending.request_id), POLL_S) from None
         return _request(call, setting, error)
 
 
-def _why(error: LmsError, pending: PendingRestore) -> str:
+def why_waiting(error: LmsError, request_id: bytes) -> str:
     """Whatever keeps the job, the owner's approval is what it needs."""
     if isinstance(error, ApprovalPending):
         return str(error)
-    return f"{error}; the owner has to approve request {digits(pending.request_id)}"
+    return f"{error}; the owner has to approve request {digits(request_id)}"
 
 
 def _request(call: Call, setting: Setting, error: LmsError) -> Answer:
