@@ -95,6 +95,7 @@ def test_a_network_that_is_away_ends_no_job_that_waits_for_a_grant(asking):
         asking.down = True
         job = jobs.run("enroll", asking.options)
         assert (job.state, "reach" in job.message) == (JobState.WAITING, True)
+        assert digits(request_enrolment(asking.machine.setting)[1]) in job.message
         asking.down = False
         jobs.timers.ring()
         jobs.settled(job.number)
