@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from xml.sax.saxutils import quoteattr
 
 from lms.link.connection import Credentials
 from lms.link.descriptors import Descriptors
 
+# Of our own: the standard library's `xml.sax.saxutils` brings along all of HTTP, mail and TLS.
+_IN_ATTRIBUTE: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 _EMITS: Final = "org.freedesktop.DBus.Property.EmitsChangedSignal"
 _DOCTYPE: Final = (
     '<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"\n'
@@ -86,7 +87,9 @@ class Interface:
 
 
 def _element(tag: str, attributes: Mapping[str, str], children: Iterable[str], indent: str) -> str:
-    opening = indent + f"<{tag}" + "".join(f" {key}={quoteattr(value)}" for key, value in attributes.items())
+    opening = (
+        indent + f"<{tag}" + "".join(f' {key}="{value.translate(_IN_ATTRIBUTE)}"' for key, value in attributes.items())
+    )
     inner = "".join(children)
     return f"{opening}>\n{inner}{indent}</{tag}>\n" if inner else f"{opening}/>\n"
 

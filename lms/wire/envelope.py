@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from enum import Enum
 from typing import Final
-from xml.sax.saxutils import escape
 
 from lxml import etree
 
 from lms.errors import LmsError, MalformedXml, SchemaViolation, TooLarge, UnsupportedVersion, WrongDocument
+from lms.wire.binding import escape
 from lms.wire.document import MIB, parse
 from lms.wire.package_v1 import KIND as PACKAGE
 from lms.wire.service_v1 import MigrationFault, check_message, write_fault

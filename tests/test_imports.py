@@ -1,0 +1,28 @@
+"""What a program loads before it does anything: large libraries only where an act needs them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_LOADED = "import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}} & {{{names}}}))"
+_LARGE = ("psycopg", "requests", "sqlalchemy", "urllib3", "zeep")
+
+
+def loaded(module: str, *names: str) -> list[str]:
+    """Which of these libraries a program has when it imported a module of ours."""
+    words = ", ".join(repr(name) for name in names)
+    command = [sys.executable, "-I", "-c", _LOADED.format(module=module, names=words)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+
+
+@pytest.mark.parametrize("module", ["lms.assembly", "lms.daemon", "lms.boot", "lms.cli.main"])
+def test_what_speaks_to_no_authority_and_keeps_no_vault_loads_neither_library(module):
+    assert loaded(module, *_LARGE) == []
+
+
+def test_libraries_that_are_loaded_are_found():
+    assert loaded("lms.daemon", "lxml", *_LARGE) == ["lxml"]
+    assert loaded("lms.adapters.vault", *_LARGE) == ["sqlalchemy"]
