@@ -60,11 +60,10 @@ def _found(queues: Queues, text: str) -> _Found:
         raise Denied(f"cannot approve '{text}': it was denied")
     read = queues.each(list(listed), lambda line: line.request(listed[line]))
     first, request = read[0]
-    # All are the same request by its ID; an annex is bound to its exact bytes as well.
-    lines = tuple(line for line, document in read if document == request)
     if listed[first].kind is RequestKind.ENROLMENT:
-        return _Found(request, lines)
-    return _with_annex(queues, request, lines)
+        return _Found(request, tuple(line for line, _ in read))
+    # All are the same request by its ID; an annex is bound to its exact bytes as well.
+    return _with_annex(queues, request, [line for line, document in read if document == request])
 
 
 def _with_annex(queues: Queues, request: bytes, lines: Sequence[Line]) -> _Found:

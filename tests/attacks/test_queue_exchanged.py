@@ -6,10 +6,12 @@ vouching, so that no EK certificate helps. The positive control is the same requ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
+from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -106,11 +108,12 @@ class Scene:
     def at(self, peer: Peer) -> Lying:
         return Lying(self.authority.keeper.at(peer), lambda kind, document: self.lie(kind, document))
 
-    def approve(self, shown: str, *more: str) -> dict:
+    def approve(self, shown: str, *more: str, everywhere: bool = False) -> dict:
         """What the owner says who read the digits at the machine."""
         token = ["--token", f"{self.directory}/token", "--token-password", f"{self.directory}/password"]
         words = ["--config", f"{self.directory}/lms.toml", "approve", shown, *token, "--vouch", *more]
-        arguments = main._parser().parse_args([*words, "--authority", self.address])
+        words += [] if everywhere else ["--authority", self.address]
+        arguments = main._parser().parse_args(words)
         answer: dict = arguments.run(arguments)
         return answer
 
@@ -128,11 +131,12 @@ class Scene:
             (self.directory / name).write_bytes(content)
 
 
-def register_of(office: Office) -> bytes:
-    """The owner's trust list: the authority that was granted, and the platforms on their first chips."""
+def register_of(office: Office, addresses: Mapping[UUID, str] = MappingProxyType({})) -> bytes:
+    """The owner's trust list: the authorities that were granted, and the platforms on their first chips."""
     granted = read_trust_list(office.trust_list, WORLD.owner)
-    platforms = register(OURS, THEIRS).platforms
-    return sign(TRUST_LIST.write(replace(granted, number=5, platforms=platforms)), WORLD.signer)
+    moved = tuple(replace(a, addresses=(addresses.get(a.ma_id, a.addresses[0]),)) for a in granted.authorities)
+    listed = replace(granted, number=4 + len(moved), platforms=register(OURS, THEIRS).platforms, authorities=moved)
+    return sign(TRUST_LIST.write(listed), WORLD.signer)
 
 
 def fill(authority: Authority, trust_list: bytes) -> None:
@@ -277,6 +281,24 @@ def test_a_request_that_is_listed_in_place_of_the_machines_is_not_found_by_its_d
     with pytest.raises(DigitsDiffer):
         scene.approve(read_restore_request(document).request_id.hex(), "--digits", RESTORE_DIGITS)
     assert scene.files() == before
+
+
+def test_an_authority_that_lies_keeps_nobody_from_an_honest_one(scene, tmp_path, capsys):
+    honest_one = Authority(tmp_path, scene.authority.office, "honest")
+    context = server_context(honest_one.leaf, honest_one.identity.tls_key, [WORLD.owner.ca_certificate])
+    with AuthorityServer(("127.0.0.1", 0), lambda: context, honest_one.keeper.at, Limits()) as server:
+        addresses = {uuid("ma"): scene.address, uuid("honest"): f"https://127.0.0.1:{server.port}"}
+        trust_list = register_of(scene.authority.office, addresses)
+        (scene.directory / "trust.xml").write_bytes(trust_list)
+        fill(honest_one, trust_list)
+        leave(honest_one, take_enrolment_request, OURS, ENROLMENT)
+        forged = enrolments.under_the_kept_signature(enrolments.exchanged(enrolments.MINE, enrolments.OTHER, "base.ek"))
+        scene.lie = handing_out(Kind.ENROLMENT_REQUEST, forged)
+        granted = scene.approve(ENROLMENT_DIGITS, everywhere=True)
+        assert granted["taken-by"] == [str(uuid("honest"))]
+        assert [(u["authority"], u["error"]) for u in granted["unreached"]] == [(str(uuid("ma")), "SignatureInvalid")]
+        assert f"authority {uuid('ma')}: " in capsys.readouterr().err
+    honest_one.close()
 
 
 # The annex is the authority's own word, signed by its own key: what of it counts, others prove.
