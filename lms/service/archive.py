@@ -11,7 +11,8 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID, uuid4
 
-from lms.errors import LmsError, NotAuthorised, NothingEnrolled, Retired
+from lms.errors import AuthorityFailed, LmsError, NotAuthorised, NothingEnrolled, Retired
+from lms.model.authorities import Kind
 from lms.model.keys import KeyType
 from lms.model.packages import (
     SYSTEM,
@@ -57,7 +58,7 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
     setting.step("making a package")
     refusals: list[LmsError] = []
     state, lines = _lines(setting, state, endorsement_auth, refusals)
-    state, package_id, document = _next_package(setting, state, lines)
+    state, package_id, document = _next_package(setting, state)
     setting.store.save_package(document)
     places = [partial(_deposit, line, identity, package_id, document) for identity, line in lines.items()]
     places += [partial(_keep, place, package_id, document) for place in setting.archives]
@@ -101,25 +102,46 @@ def places_of(setting: Setting, state: PlatformState) -> list[str]:
 def _lines(
     setting: Setting, state: PlatformState, endorsement_auth: Secret, refusals: list[LmsError]
 ) -> tuple[PlatformState, dict[str, Line]]:
-    """A line to each authority that is enrolled, by its ID."""
+    """A line to each authority that is enrolled, by its ID; the state goes on above the Sequences that they know."""
     lines: dict[str, Line] = {}
     for destination in state.destinations:
         if destination.kind is DestinationKind.MIGRATION_AUTHORITY:
             try:
                 authority = trusted_authority(trust_list_of(state), UUID(destination.identity))
-                state, lines[destination.identity] = line_of(setting, state, authority, endorsement_auth)
+                state, line = line_of(setting, state, authority, endorsement_auth)
+                state = replace(state, sequence=max(state.sequence, _shown_sequence(setting, state, line)))
+                lines[destination.identity] = line
             except LmsError as error:
                 refusals.append(error)
     return state, lines
 
 
-def _next_package(setting: Setting, state: PlatformState, lines: dict[str, Line]) -> tuple[PlatformState, UUID, bytes]:
+def _shown_sequence(setting: Setting, state: PlatformState, line: Line) -> int:
+    """The Sequence of the newest package at an authority, which is ahead of a disk that was brought back from a copy.
+
+    Raises AuthorityFailed and the errors of acceptance where there is no such package.
+    """
+    newest = line.newest()
+    if newest is None or newest.sequence <= state.sequence:
+        return state.sequence
+    # A mere number would put every later package out of reach of the other authorities.
+    trust = PackageTrust(
+        owner=read_owner(state.owner_document),
+        now=setting.now(),
+        platform_id=state.platform_id,
+        trust_list=trust_list_of(state),
+    )
+    package = accept_package(line.download(Kind.PACKAGE, str(newest.package_id)), trust)
+    if package.content.header.sequence != newest.sequence:
+        raise AuthorityFailed(f"cannot rely on the authority: it has no package of Sequence {newest.sequence}")
+    return newest.sequence
+
+
+def _next_package(setting: Setting, state: PlatformState) -> tuple[PlatformState, UUID, bytes]:
     """The next package, signed and accepted."""
     now, package_id = setting.now(), uuid4()
-    # The number is spent before the package exists: no two packages ever share one. An authority may know a higher
-    # one than a disk that was brought back from a copy.
-    highest = max((state.sequence, *(line.highest_sequence() for line in lines.values())))
-    state = replace(state, sequence=highest + 1, time_floor=now)
+    # The number is spent before the package exists: no two packages ever share one.
+    state = replace(state, sequence=state.sequence + 1, time_floor=now)
     setting.store.save(state)
     package = build_package(state, setting.host_name, now, package_id, setting.store.load_ciphertext)
     document = sign(write_package(package), signer_of(setting.tpm, state))

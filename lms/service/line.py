@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from lms.errors import AuthorityFailed, AuthorityUnreachable, LmsError, NotProvisioned
-from lms.model.authorities import Hello, Kind, Receipt
+from lms.model.authorities import Hello, Kind, ListedPackage, Receipt
 from lms.model.owner import Owner
 from lms.model.platform import PlatformState
 from lms.model.secret import Secret
@@ -43,9 +43,14 @@ class Line:
         """Hand a document over."""
         return self.remote.upload(self.token, document)
 
+    def newest(self) -> ListedPackage | None:
+        """What the authority says is this platform's package with the highest Sequence there."""
+        return max(self.remote.query(self.token).packages, key=lambda p: p.sequence, default=None)
+
     def highest_sequence(self) -> int:
-        """The highest Sequence of this platform's packages there; 0 where there is none."""
-        return max((p.sequence for p in self.remote.query(self.token).packages), default=0)
+        """Its Sequence; 0 where there is none."""
+        newest = self.newest()
+        return 0 if newest is None else newest.sequence
 
     def download(self, kind: Kind, id: str) -> bytes:
         """Fetch a document."""
