@@ -2,12 +2,13 @@
 
 SUITE ?= bookworm
 TESTS ?=
+SUBJECTS ?=
 DESTDIR ?=
 PREFIX ?= /usr
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fix demo test-bare test-systemd install clean prepare
+.PHONY: help test lint fix demo benchmark test-bare test-systemd install clean prepare
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -27,6 +28,9 @@ fix: prepare ## correct what ruff can correct
 
 demo: prepare ## a machine loses its TPM and gets its keys back
 	@tools/demo
+
+benchmark: prepare ## measure against named peers, minutes; also build/benchmark.json (SUBJECTS=packages daemon …)
+	@$(BIN)/python -m tests.benchmarks $(SUBJECTS)
 
 test-bare: ## run test and demo on a bare Debian made for it (SUITE=bookworm|trixie; as root)
 	@tools/bare-machine $(SUITE)

@@ -1,0 +1,191 @@
+"""A machine's key comes back on a new TPM: through `lmsd` and an authority, and by a script of tpm2-tools.
+
+Real on both sides: swtpm, and for ours a message bus, `lmsd`, and `lms-authority serve` over TLS in mode software.
+Each round has new TPMs. What is timed of ours is the job on the bus from the moment that the approval is supplied to
+its end; what it does before, until it waits for the approval, is added in a second figure. The peer is
+`peer_restore.sh`, which says what of it corresponds to what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lms.model.keys import digits
+from lms.wire.restoration import read_restore_request
+from tests.benchmarks.figures import Figure, Goal, of_pairs
+from tests.support.daemon import Daemon, client
+from tests.support.swtpm import SoftwareTpm
+from tools.demonstration import Machine, Owner, private_bus, program
+
+_ROUNDS = 5
+_LEAST_SPEED = 4.0
+_SCRIPT = Path(__file__).with_name("peer_restore.sh")
+_DRSK = "restricted|decrypt|userwithauth|noda|sensitivedataorigin"
+_STORAGE = "restricted|decrypt|userwithauth|noda|fixedtpm|fixedparent|sensitivedataorigin"
+
+
+class _Ours:
+    """One owner, one authority in software, one machine that loses its TPM again and again."""
+
+    def __init__(self, folder: Path, closing: ExitStack) -> None:
+        for name in ("machine", "authority"):
+            (folder / name).mkdir()
+        self._folder = folder
+        self._owner = Owner(folder / "owner")
+        self._auth = ("--owner-auth", self._owner.owner_auth)
+        self._machine = Machine(folder / "machine", private_bus())
+        closing.callback(self._machine.bus.__exit__)
+        closing.callback(self._machine.switch_off)
+        self._asked = 0
+        fingerprint = self._owner.make_token()
+        self._machine.new_board()
+        self._begin_authority(fingerprint, closing)
+        self._machine.serve()
+        self._machine.lmsctl("provision", "--owner", self._owner.document, "--fingerprint", fingerprint, *self._auth)
+        request, grant = folder / "request.xml", folder / "grant.xml"
+        shown = self._machine.lmsctl("enroll", "msa", "--request-to", request)["request"]
+        self._owner.approve(request, shown, grant, self._machine.maker)
+        self._machine.lmsctl("enroll", "msa", "--grant", grant)
+        self._machine.lmsctl("enroll", "ma", *self._auth)
+        self._machine.lmsctl("archive")
+
+    def _begin_authority(self, fingerprint: str, closing: ExitStack) -> None:
+        here = self._folder / "authority"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        config = here / "lms.toml"
+        config.write_text(f'[authority]\nstate_directory = "{here}/state"\nlisten = "127.0.0.1:{port}"\n')
+        request, grant = here / "request.xml", here / "grant.xml"
+        address = f"https://127.0.0.1:{port}"
+        made = program(here, "lms-authority", "init", "--address", address, "--output", request, config=config)
+        self._owner.approve(request, made["request"], grant, self._machine.maker)
+        words = ("--grant", grant, "--owner", self._owner.document, "--fingerprint", fingerprint)
+        program(here, "lms-authority", "enroll", *words, config=config)
+        serving = Daemon(config, "lms.authority.main", "serve")
+        closing.callback(serving.remove)
+        serving.start().until("READY=1")
+
+    def restore(self) -> tuple[float, float]:
+        """Milliseconds of the request, and of the restore when it was approved, on a new TPM."""
+        self._machine.switch_off()
+        self._machine.new_board()
+        self._machine.serve()
+        return asyncio.run(self._restore())
+
+    async def _restore(self) -> tuple[float, float]:
+        async with client(self._machine.bus.address) as us:
+            began = time.perf_counter()
+            _, path = await us.verb("Restore", {}, {"owner-auth": self._owner.owner_auth.read_bytes()})
+            await us.until(path, "waiting", Waiting=["approval"])
+            asking = time.perf_counter() - began
+            approval = self._approval_of(await us.collect(path, "approval")).read_bytes()
+            began = time.perf_counter()
+            await us.supply(path, "approval", approval)
+            end = await us.until(path, "finished")
+            restoring = time.perf_counter() - began
+        if end["Result"] != "done":
+            raise RuntimeError(f"cannot restore: {end['Error']}: {end['Message']}")
+        return asking * 1000, restoring * 1000
+
+    def _approval_of(self, document: bytes) -> Path:
+        self._asked += 1
+        request, answer = (self._folder / f"{kind}{self._asked}.xml" for kind in ("request", "approval"))
+        request.write_bytes(document)
+        self._owner.approve(request, digits(read_restore_request(document).request_id), answer, self._machine.maker)
+        return answer
+
+
+class _Peer:
+    """The server of tpm_keys' manner, with its copy of a machine's key; each restore has a new TPM."""
+
+    def __init__(self, folder: Path, closing: ExitStack) -> None:
+        self._folder = folder
+        self._rounds = 0
+        folder.mkdir()
+        (folder / "owner-auth").write_text("owner authorisation of the benchmark")
+        self._server = SoftwareTpm(folder / "server").start()
+        closing.callback(self._server.remove)
+        self._tool(self._server, "changeauth -Q -c o file:owner-auth")
+        self._make_keys()
+
+    def _tool(self, tpm: SoftwareTpm, words: str, within: Path | None = None) -> None:
+        """Run a program of tpm2-tools, and leave no object in one of the three slots of the TPM."""
+        environment = os.environ | {"TPM2TOOLS_TCTI": tpm.tcti}
+        for command in (f"tpm2_{words}", "tpm2_flushcontext -t"):
+            done = subprocess.run(
+                command.split(), cwd=within or self._folder, env=environment, capture_output=True, check=False
+            )
+            if done.returncode:
+                raise RuntimeError(f"{command}: {done.stderr.decode()}")
+
+    def _authorised(self, kind: str) -> None:
+        """A session at the server that fulfils the policy of the key."""
+        self._tool(self._server, f"startauthsession -Q {kind} -S session")
+        self._tool(self._server, "policycommandcode -Q -S session -L policy TPM2_CC_Duplicate")
+        self._tool(self._server, "policysecret -Q -S session -L policy -c o file:owner-auth")
+
+    def _make_keys(self) -> None:
+        """A storage key of the server, the machine's key below it, a probe below that."""
+        here = self._server
+        (self._folder / "probe.txt").write_text("a probe")
+        self._tool(here, f"createprimary -Q -C o -P file:owner-auth -G ecc -c server.ctx -a {_STORAGE}")
+        self._tool(here, "readpublic -Q -c server.ctx -o server.pub")
+        self._authorised("")
+        self._tool(here, "flushcontext session")
+        self._tool(here, f"create -Q -C server.ctx -G ecc -L policy -u drsk.pub -r drsk.priv -a {_DRSK}")
+        self._tool(here, "load -Q -C server.ctx -u drsk.pub -r drsk.priv -c drsk.ctx")
+        self._tool(here, "create -Q -C drsk.ctx -i probe.txt -u probe.pub -r probe.priv -a userwithauth|noda")
+        self._tool(here, "evictcontrol -Q -C o -P file:owner-auth -c drsk.ctx 0x81000004")
+
+    def _duplicate(self, to: Path, new: SoftwareTpm) -> None:
+        """What the server sends to the machine: its key for the storage key that the new TPM will derive."""
+        here = self._server
+        self._tool(new, f"createprimary -Q -C o -P file:owner-auth -G ecc -c srk.ctx -a {_STORAGE}", to)
+        self._tool(new, f"readpublic -Q -c srk.ctx -o {self._folder}/srk.pub", to)
+        (to / "drsk.inner").write_bytes(os.urandom(16))
+        self._tool(here, "loadexternal -Q -C o -u srk.pub -c new.ctx")
+        self._authorised("--policy-session")
+        files = f"-i {to}/drsk.inner -r {to}/drsk.dup -s {to}/drsk.seed"
+        self._tool(here, f"duplicate -Q -C new.ctx -c 0x81000004 -G aes -p session:session {files}")
+        self._tool(here, "flushcontext session")
+
+    def restore(self) -> float:
+        """Milliseconds of the script, on a new TPM."""
+        self._rounds += 1
+        to = self._folder / f"machine{self._rounds}"
+        to.mkdir()
+        for name in ("owner-auth", "server.pub", "drsk.pub", "probe.pub", "probe.priv", "probe.txt"):
+            (to / name).write_bytes((self._folder / name).read_bytes())
+        new = SoftwareTpm(to / "tpm").start()
+        try:
+            self._tool(new, "changeauth -Q -c o file:owner-auth", to)
+            self._duplicate(to, new)
+            environment = os.environ | {"TPM2TOOLS_TCTI": new.tcti}
+            began = time.perf_counter()
+            done = subprocess.run([_SCRIPT, to], env=environment, capture_output=True, check=False)
+            taken = (time.perf_counter() - began) * 1000
+        finally:
+            new.remove()
+        if done.returncode:
+            raise RuntimeError(f"{_SCRIPT.name}: {done.stderr.decode()}")
+        return taken
+
+
+def figures() -> Iterator[Figure]:
+    """The restore, and the request before it."""
+    with ExitStack() as closing:
+        folder = Path(closing.enter_context(TemporaryDirectory(prefix="lms-benchmark-")))
+        with redirect_stdout(closing.enter_context((folder / "said").open("w"))):
+            ours, peer = _Ours(folder, closing), _Peer(folder / "peer", closing)
+            rounds = [(*ours.restore(), peer.restore()) for _ in range(_ROUNDS)]
+    fast = Goal("ratio", at_most=1 / _LEAST_SPEED)
+    yield of_pairs("restore, approval given / script of tpm2-tools", "ms", [(r, p) for _, r, p in rounds], fast)
+    yield of_pairs("restore, with its request / script of tpm2-tools", "ms", [(a + r, p) for a, r, p in rounds])
