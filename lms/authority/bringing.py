@@ -52,10 +52,7 @@ def brought_from_queue(arguments: argparse.Namespace) -> Iterator[Brought]:
 
 
 def _found(queues: Queues, text: str) -> _Found:
-    waiting = queues.named(text)
-    if not waiting:
-        raise NotAtAuthority(f"cannot approve '{text}': no such request waits at an authority that could be asked")
-    listed = {w.line: w.listed for w in waiting if w.listed.state is not RequestState.DENIED}
+    listed = {w.line: w.listed for w in queues.named(text) if w.listed.state is not RequestState.DENIED}
     if not listed:
         raise Denied(f"cannot approve '{text}': it was denied")
     read = queues.each(list(listed), lambda line: line.request(listed[line]))

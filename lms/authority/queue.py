@@ -18,7 +18,15 @@ from uuid import UUID
 
 from lms.adapters.store import StationDirectory
 from lms.authority.desk import Answer, configuration_of, register_of
-from lms.errors import AuthorityUnknown, AuthorityUnreachable, DigitsDiffer, LmsError, NotInitialised, RegisterStale
+from lms.errors import (
+    AuthorityUnknown,
+    AuthorityUnreachable,
+    DigitsDiffer,
+    LmsError,
+    NotAtAuthority,
+    NotInitialised,
+    RegisterStale,
+)
 from lms.model.authorities import Inventory, Kind, ListedRequest, RequestKind
 from lms.model.keys import same_digits
 from lms.model.owner import Owner
@@ -133,7 +141,7 @@ class Queues:
         """What `act` gives at each authority; one where it fails is left out. Raises where it fails at all of them."""
         done = self.where_possible(lines, act)
         if not done:
-            raise self.verdict()
+            raise self._verdict(lines)
         return done
 
     def where_possible(self, lines: Sequence[Line], act: Callable[[Line], T]) -> list[tuple[Line, T]]:
@@ -152,8 +160,12 @@ class Queues:
         return [Waiting(line, listed) for line, inventory in inventories for listed in inventory.requests]
 
     def named(self, text: str) -> list[Waiting]:
-        """Where the request that somebody means is listed. Raises as `waiting`."""
-        return [w for w in self.waiting() if _meant(text, w.listed.request_id)]
+        """Where the request that somebody means is listed. Raises NotAtAuthority, and as `waiting`."""
+        found = [w for w in self.waiting() if _meant(text, w.listed.request_id)]
+        if not found:
+            self.shown()
+            raise NotAtAuthority(f"cannot find request '{text}': it waits at no authority that could be asked")
+        return found
 
     def check_register(self, lines: Sequence[Line]) -> None:
         """Raise RegisterStale where an authority shows a newer trust list of this owner."""
@@ -162,10 +174,11 @@ class Queues:
                 known = f"trust list {newest.number}, here is {self.trusted.number}"
                 raise RegisterStale(f"cannot approve: authority {line.ma_id} has {known}")
 
-    def verdict(self) -> LmsError:
-        """What the first authority refused, with its name."""
-        for ma_id, error in self.refusals.items():
-            return type(error)(f"{error} (authority {ma_id})")
+    def _verdict(self, lines: Sequence[Line]) -> LmsError:
+        """What the first of these refused, with its name."""
+        for line in lines:
+            error = self.refusals[line.ma_id]
+            return type(error)(f"{error} (authority {line.ma_id})")
         return AuthorityUnknown("cannot ask anybody: the owner's trust list here names no authority")
 
     def shown(self) -> list[Answer]:

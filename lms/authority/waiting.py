@@ -16,7 +16,7 @@ from lms.adapters.vault import open_vault
 from lms.assembly import utc_now
 from lms.authority.desk import MAX_FILE, Answer, configuration_of
 from lms.authority.queue import enrolled_station, opened_queues
-from lms.errors import NotAtAuthority, NotInitialised
+from lms.errors import NotInitialised
 from lms.files import create_file, ensure_directory, read_file, write_file
 from lms.model.authorities import ListedRequest, RequestState
 from lms.model.keys import digits
@@ -67,8 +67,6 @@ def deny(arguments: argparse.Namespace) -> Answer:
     """Deny a request wherever it waits: its machine hears it, and no answer to it is taken any more."""
     with opened_queues(arguments) as queues:
         found = queues.named(arguments.request)
-        if not found:
-            raise NotAtAuthority(f"cannot deny '{arguments.request}': no such request waits at an authority")
         request_id = found[0].listed.request_id
         done = queues.each([w.line for w in found], lambda line: line.deny(request_id))
         return {
