@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cache, lru_cache
-from itertools import takewhile
 from typing import Any, Final
 from uuid import UUID
 
@@ -160,14 +159,8 @@ class _Plan:
         self._make = element.make
         self._attributes = {f.tag[1:]: (f.name, _reader(f)) for f in attributes}
         self._own_text = tuple((f.name, _reader(f)) for f in element.fields if f.tag == ".")
-        # By their place: a schema fixes the order, and to ask for a tag takes longer than to read a text.
-        self._first = tuple(
-            (f.tag, f.name, isinstance(f.form, Element), _reader(f))
-            for f in takewhile(lambda f: f.many is Many.ONE, inside)
-        )
-        self._others = {
-            _clark(element, f): (f.name, isinstance(f.form, Element), _reader(f), f.many is Many.ANY)
-            for f in inside[len(self._first) :]
+        self._children = {
+            _clark(element, f): (f.name, isinstance(f.form, Element), _reader(f), f.many is Many.ANY) for f in inside
         }
         self._absent: dict[str, Any] = {f.name: () if f.many is Many.ANY else None for f in (*attributes, *inside)}
         self._parts = tuple(
@@ -177,7 +170,7 @@ class _Plan:
 
     def read(self, node: etree._Element) -> Any:
         """The value of a schema-valid element."""
-        attributes, others, values = self._attributes, self._others, self._absent.copy()
+        attributes, children, values = self._attributes, self._children, self._absent.copy()
         several: dict[str, list[Any]] = {}
         tag: Any = ""
         try:
@@ -187,13 +180,10 @@ class _Plan:
                     values[name] = reads(text)
             for name, reads in self._own_text:
                 values[name] = reads(node.text or "")
-            children = (child for child in node if type(child) is etree._Element)  # no comments
-            for (tag, name, inside, reads), child in zip(self._first, children, strict=False):  # noqa: B007 - for errors
-                values[name] = reads(child if inside else child.text or "")
-            for child in children:
+            for child in node:
                 tag = child.tag
-                if tag in others:
-                    name, inside, reads, repeated = others[tag]
+                if tag in children:
+                    name, inside, reads, repeated = children[tag]
                     value = reads(child if inside else child.text or "")
                     if repeated:
                         several.setdefault(name, []).append(value)
