@@ -163,9 +163,7 @@ SETTINGS: Final = {
     "ek_roots": Setting(_paths, "CA certificates of TPM makers: PEM files, or directories of them"),
     "archives": Setting(_paths, "Backup Archives: directories that get a copy of every package"),
     "bus": Setting(_bus, "the message bus of lmsd: system, session, or the address of a private one"),
-    "recovery_directory": Setting(
-        _path, "where recovery sheet and newest package are copied to, outside the root"
-    ),
+    "recovery_directory": Setting(_path, "where recovery sheet and newest package are copied to, outside the root"),
     "authority.state_directory": Setting(_path, "where a Migration Authority keeps its keys, mode 0700"),
     "authority.listen": Setting(_endpoint, "where it listens: HOST:PORT, an IPv6 address in brackets"),
     "authority.store": Setting(_text, "where it keeps packages: an SQLAlchemy URL; default: SQLite in its directory"),
