@@ -24,8 +24,8 @@ _DRSK: Final = "DRSK"
 # The properties of each interface, and their types.
 SHAPES: Final[Mapping[str, Mapping[str, str]]] = {
     KEY: {"Name": "s", "Type": "s", "Parent": "s", "Owner": "s", "Application": "s", "Label": "s", "Handle": "u"},
-    PACKAGE_OBJECT: {"Id": "s", "Sequence": "u"},
-    AUTHORITY: {"Id": "s", "Mode": "s", "Combined": "b", "Addresses": "as", "Vault": "s", "Held": "u"},
+    PACKAGE_OBJECT: {"Id": "s", "Sequence": "t"},
+    AUTHORITY: {"Id": "s", "Mode": "s", "Combined": "b", "Addresses": "as", "Vault": "s", "Held": "t"},
 }
 
 

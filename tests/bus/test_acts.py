@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,16 @@ async def test_state_is_shown_as_objects(bus, archived, daemons, token):
         while (changed := await signals.get()).body[0] != package:
             pass
         assert changed.member == "InterfacesRemoved"
+
+
+@in_loop
+async def test_the_highest_sequence_of_all_does_not_end_the_service(bus, archived, daemons):
+    archived.store.save(replace(archived.state, archived=10**18 - 1))
+    daemons(archived)
+    async with client(bus.address) as us:
+        (found,) = await us.connection.call(_OBJECTS, "GetManagedObjects")
+        shown = [one[PACKAGE_OBJECT]["Sequence"] for one in found.values() if PACKAGE_OBJECT in one]
+        assert shown == [10**18 - 1]
 
 
 @in_loop
