@@ -452,9 +452,13 @@ class NotProvisioned(LmsError):
     hint = "run `lmsctl provision` first"
 
 
+class PlatformUnknown(NotProvisioned):
+    hint = "say which it is: `lmsctl restore` with `--sheet FILE`, or with `--token FILE --package FILE`"
+
+
 class EkUntrusted(LmsError):
     blame = Blame.STATE
-    hint = "add the TPM maker's CA certificates to `ek_roots`, or accept this TPM with `--unverified-tpm`"
+    hint = "add its maker's CA certificates to `ek_roots`; one that has none is taken as it is with `--unverified-tpm`"
     hints: ClassVar[Mapping[str, str]] = {
         AUTHORITY_PROGRAM: "name the TPM maker's CA certificates (`--ek-root`, `ek_roots`), or answer with `--vouch`"
     }

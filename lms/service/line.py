@@ -73,8 +73,8 @@ def open_line(
     """Authenticate. Raises NotAuthenticated, the errors of the connection and of the TPM."""
     refusal: LmsError = AuthorityUnreachable(f"cannot reach authority {authority.ma_id}: it has no address")
     for address in authority.addresses:
-        remote = setting.connect(address, authority.ma_id, authority.owner, authority.trust_list)
         try:
+            remote = setting.connect(address, authority.ma_id, authority.owner, authority.trust_list)
             return _authenticated(setting, remote, authority.ma_id, platform_id, chip, endorsement_auth)
         except AuthorityUnreachable as error:
             refusal = error

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from lms.errors import ApprovalPending, Denied, GrantMismatch, LmsError, NoAuthority, NotProvisioned, PackageStale
+from lms.errors import ApprovalPending, Denied, GrantMismatch, LmsError, NoAuthority, PackageStale, PlatformUnknown
 from lms.model.authorities import Kind
 from lms.model.exchange import AttestedKey, Entry, ReleasedPackage, RequestBase, RestoreApproval, RestoreRequest
 from lms.model.keys import Algorithm, Name, digits
@@ -100,6 +100,7 @@ def restore_by_authority(
     refuse_foreign(setting, lost.drsk_handle, lost.drsk, order.replace_foreign)
     prepared = prepare_tpm(setting, lost.algorithm, lost.srk_handle, owner_auth, unverified_tpm=order.unverified_tpm)
     pending = _ensure_request(setting, lost, prepared)
+    _judge_approval(order, lost, pending)
     document, authority, highest = _fetch(setting, order, lost, prepared, pending, endorsement_auth)
     lost = replace(lost, highest_sequence=max(lost.highest_sequence, highest))
     released = read_released_package(document, authority.ma_id, lost.owner, lost.trusted)
@@ -112,6 +113,18 @@ def restore_by_authority(
         raise
     setting.store.save_pending(None)
     return Restored(finish(setting, restored, owner_auth, endorsement_auth), reason, True, age_known=state is not None)
+
+
+def _judge_approval(order: AuthorityOrder, lost: _Lost, pending: PendingRestore) -> None:
+    """An approval that came by file is of no use where it is another owner's or answers another request.
+
+    Raises the errors of `read_restore_approval`, GrantMismatch.
+    """
+    if order.approval is None:
+        return
+    if read_restore_approval(order.approval, lost.owner, lost.trust_list).request_id != pending.request_id:
+        shown = digits(pending.request_id)
+        raise GrantMismatch(f"cannot take the approval: it answers another request than {shown}, which waits here")
 
 
 def _ask_for_the_newest(setting: Setting, state: PlatformState | None) -> None:
@@ -130,7 +143,7 @@ def _lost(order: AuthorityOrder, state: PlatformState | None) -> _Lost:
     if state is not None:
         return _lost_by_state(order, state)
     if order.sheet is None or order.owner is None:
-        raise NotProvisioned("cannot restore: this machine has no state, and no recovery sheet was given")
+        raise PlatformUnknown("cannot restore: this machine has no state, and no recovery sheet was given")
     sheet, owner = order.sheet, order.owner
     return _Lost(
         platform_id=sheet.platform_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -13,11 +14,13 @@ from lms.errors import (
     ApprovalPending,
     AuthorityUnreachable,
     Denied,
+    GrantMismatch,
     HandleOccupied,
     NoAuthority,
     NotAuthorised,
-    NotProvisioned,
     PackageStale,
+    PlatformUnknown,
+    UntrustedSigner,
 )
 from lms.model.authorities import Kind
 from lms.model.keys import SRK_HANDLE
@@ -27,8 +30,10 @@ from lms.service.archive import archive
 from lms.service.diagnosis import Reason
 from lms.service.line import Chip, Whereabouts, open_line
 from lms.service.setting import NO_SECRET
+from lms.wire.exchange_v1 import RESTORE_APPROVAL
+from lms.wire.signature import sign
 from lms.wire.token_v1 import read_sheet
-from tests.support.documents import NOW
+from tests.support.documents import NOW, make_owner
 from tests.support.migration import ADDRESS, Authority, ChipAuthority, Office, enrolled, restore
 from tests.support.platform import PRECIOUS, Platform, no_authority
 
@@ -225,8 +230,50 @@ def test_a_bare_machine_begins_with_the_recovery_sheet(lost, machines):
 
 def test_a_bare_machine_without_a_sheet_is_told_what_it_lacks(machines):
     bare = machines()
-    with pytest.raises(NotProvisioned):
+    with pytest.raises(PlatformUnknown):
         restore(bare)
+
+
+@pytest.mark.parametrize("bare", [True, False], ids=["bare", "with its state"])
+def test_every_address_of_the_sheet_is_tried(lost, machines, bare):
+    board, office, authority = lost.board, lost.office, lost.authority
+    sheet, _ = read_sheet(board.state.enrolment.sheet)
+    (known,) = sheet.authorities
+    moved = replace(known, address="https://moved.example:8443")
+    sheet = replace(sheet, authorities=(replace(known, address="https://gone.example:8443"), moved))
+    tried = []
+
+    def connect(address, ma_id, owner, trust_list):
+        tried.append(address)
+        if address != moved.address:
+            raise AuthorityUnreachable("cannot reach it")
+        return authority.connect(ADDRESS, ma_id, owner, trust_list)
+
+    machine = machines() if bare else board
+    machine.now, machine.connect = NOW, connect
+    with pytest.raises(ApprovalPending):
+        restore(machine, sheet=sheet, owner=office.world.owner)
+    assert tried[-2:] == ["https://gone.example:8443", moved.address]
+    assert tried[:-2] == ([] if bare else [ADDRESS])
+
+
+def test_an_approval_that_is_of_no_use_here_is_not_sent(lost, machines):
+    board, office = lost.board, lost.office
+    other = machines(disk_of=board.directory)
+    other.now, other.connect = NOW, board.connect
+    for asking in (board, other):
+        with pytest.raises(ApprovalPending):
+            restore(asking)
+    of_another = office.approve(request_of(other))
+    approval, _ = RESTORE_APPROVAL.read(of_another)
+    by_a_stranger = sign(RESTORE_APPROVAL.write(approval), make_owner("stranger").signer)
+    board.connect = no_authority
+    with pytest.raises(GrantMismatch):
+        restore(board, approval=of_another)
+    with pytest.raises(UntrustedSigner):
+        restore(board, approval=by_a_stranger)
+    with pytest.raises(AuthorityUnreachable):
+        restore(board, approval=office.approve(request_of(board)))
 
 
 def test_another_board_asks_anew(lost, machines):

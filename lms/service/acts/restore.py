@@ -90,7 +90,7 @@ def _by_token(call: Call, setting: Setting) -> Answer:
         opener.vouch(owner)  # a token is a file: only its owner's password makes it this owner's word
         return _by_authority(call, setting, sheet, owner)
     if package is None:
-        raise BadRequest("cannot restore: no package is at hand, name one with --package")
+        raise BadRequest("cannot restore: no package is at hand, name one with --package, or a sheet with --sheet")
     order = RestoreOrder(
         package=package,
         owner=owner,
