@@ -18,10 +18,12 @@ _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 class Descriptors:
-    """The descriptors of one message, closed with it."""
+    """The descriptors of one message, closed with it; `sizes` are those of the files when it came."""
 
     def __init__(self, descriptors: list[int]) -> None:
         self._descriptors = descriptors
+        self._unread = set(range(len(descriptors)))
+        self.sizes = tuple(os.fstat(descriptor).st_size for descriptor in descriptors)
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
 
@@ -35,10 +37,14 @@ class Descriptors:
         self.close()
 
     def content(self, index: int, max_bytes: int) -> bytes:
-        """What the sealed memory file at `index` holds. Raises BadRequest."""
+        """What the sealed memory file at `index` holds, once. Raises BadRequest."""
         if not 0 <= index < len(self._descriptors):
             raise BadRequest("cannot use a descriptor that did not come with the message")
-        return read_sealed(self._descriptors[index], max_bytes)
+        if index not in self._unread:
+            raise BadRequest("cannot use a descriptor twice: its content would weigh twice what was counted")
+        self._unread.discard(index)
+        # What was not sealed when it was counted may have grown since.
+        return read_sealed(self._descriptors[index], min(max_bytes, self.sizes[index]))
 
     def close(self) -> None:
         """Close all."""

@@ -46,8 +46,7 @@ class Dispatcher:
     def _arrived(self, message: Message) -> None:
         # Counted here and not in the task: a thousand messages may arrive before the first task runs.
         descriptors = Descriptors(message.unix_fds)
-        count = len(descriptors)
-        if not self._quota.hold(message.sender, count):
+        if not self._quota.hold(message.sender, descriptors):
             descriptors.close()
             self._refuse(message, Refused("LimitsExceeded", "cannot take more calls before some are answered"))
             return
@@ -57,7 +56,7 @@ class Dispatcher:
         def done(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
             descriptors.close()
-            self._quota.release(message.sender, count)
+            self._quota.release(message.sender, descriptors)
 
         task.add_done_callback(done)
 
@@ -77,7 +76,7 @@ class Dispatcher:
     async def _answer(self, message: Message, descriptors: Descriptors) -> tuple[Method, Answer]:
         sender, path, member = str(message.sender), str(message.path), str(message.member)
         caller = await self._connection.credentials(sender)
-        with self._holding(caller.uid, len(descriptors)):
+        with self._holding(caller.uid, descriptors):
             method = self._objects.method(path, message.interface, member, caller)
             if message.signature != signature_of(method.takes):
                 expected = signature_of(method.takes)
@@ -95,7 +94,7 @@ class Dispatcher:
             return method, await method.run(call)
 
     @contextmanager
-    def _holding(self, key: Hashable, descriptors: int) -> Iterator[None]:
+    def _holding(self, key: Hashable, descriptors: Descriptors) -> Iterator[None]:
         """A user's share, over all connections that he opens."""
         if not self._quota.hold(key, descriptors):
             raise Refused("LimitsExceeded", "cannot take more calls before some of this user's are answered")

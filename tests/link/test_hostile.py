@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import socket
@@ -13,14 +14,14 @@ import dbus_next.aio
 import pytest
 from dbus_next import Message
 
-from lms.errors import BusRefused, LmsError, WrongPassword
+from lms.errors import BadRequest, BusRefused, LmsError, WrongPassword
 from lms.link.connection import Connection, Target
-from lms.link.descriptors import sealed
+from lms.link.descriptors import Descriptors, sealed
 from lms.link.objects import Exported
-from lms.link.quota import MAX_CALLS, MAX_DESCRIPTORS
+from lms.link.quota import MAX_BYTES, MAX_CALLS, MAX_DESCRIPTORS
 from lms.link.transport import Transport
 from lms.link.values import variant
-from tests.link.conftest import CLOCK, NAME, ROOT, SECRET, TARGET, both
+from tests.link.conftest import CLOCK, NAME, ROOT, SECRET, TARGET, both, memory_file
 from tests.support.asynchronous import in_loop
 
 _MANY = 5000
@@ -107,6 +108,42 @@ async def test_a_sender_has_so_many_descriptors_and_no_more(bus):
         await hold()
         for descriptor in given:
             os.close(descriptor)
+
+
+@in_loop
+async def test_a_user_sends_so_many_bytes_and_no_more(bus):
+    """Files that are all hole, which cost their sender nothing."""
+    async with both(bus) as (clock, client):
+        hole = memory_file(b"")
+        os.ftruncate(hole, MAX_BYTES // 4)
+
+        async def hold(sender: Connection) -> None:
+            await sender.call(TARGET, "Hold", "ah", [0], descriptors=[hole])
+
+        waiting = [asyncio.create_task(hold(client)) for _ in range(4)]
+        for _ in waiting:
+            await clock.waiting.acquire()
+        async with await Connection.open(bus.address) as second:
+            for sender in (client, second):
+                with pytest.raises(BusRefused, match="LimitsExceeded"):
+                    await hold(sender)
+            assert await second.call(_PEER, "Ping") == ()
+        clock.gate.set()
+        await asyncio.gather(*waiting)
+        await hold(client)
+        os.close(hole)
+
+
+def test_what_came_is_read_once_and_no_larger_than_it_was_counted():
+    grown, given = memory_file(b"x"), sealed(b"content")
+    with Descriptors([grown, given]) as descriptors:
+        os.write(grown, b"y" * 99)
+        fcntl.fcntl(grown, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+        with pytest.raises(BadRequest, match="100 bytes"):
+            descriptors.content(0, 1000)
+        assert descriptors.content(1, 1000) == b"content"
+        with pytest.raises(BadRequest, match="twice"):
+            descriptors.content(1, 1000)
 
 
 @in_loop
