@@ -1,7 +1,7 @@
 """What was put aside of a state directory: `before/PLATFORMID/` holds the files of a platform that lived here.
 
-Files get a second name there before they lose the first, the state as the last of both: a crash in between leaves a
-state that is put aside again. Nothing is deleted, also where one platform is put aside twice.
+Files get a second name there before any loses its first. After a crash in between, a state that is still here is put
+aside again, and items without a state are swept. Nothing is deleted, also where one platform is put aside twice.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ def put_aside(directory: Path, platform_id: UUID, state: Path, items: Path) -> N
     """Move the state at `state`, the items and what else is the platform's. Raises FileProblem."""
     place = _place(directory / _BEFORE, platform_id, state)
     ensure_directory(place / items.name)
-    for item in sorted(items.iterdir()) if items.is_dir() else ():
+    kept = sorted(items.iterdir()) if items.is_dir() else []
+    for item in kept:
         link_file(item, place / items.name / item.name)
     others = [directory / name for name in _OTHERS if (directory / name).exists()]
     for file in (*others, state):
         link_file(file, place / file.name)
     for above in (place, place.parent, directory):
         sync_directory(above)
-    for file in (*others, state):
+    for file in (*others, state, *kept):
         remove_file(file)
 
 
