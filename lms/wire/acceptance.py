@@ -47,7 +47,7 @@ from lms.wire.certificates import SignerRule, for_attestation, identity_of, issu
 from lms.wire.package_v1 import read_package
 from lms.wire.signature import read_certificate
 from lms.wire.tpm.attest import check_creation
-from lms.wire.tpm.foreign import foreign_attributes, foreign_name
+from lms.wire.tpm.foreign import foreign_attributes, is_foreign_name
 from lms.wire.tpm.policy import MK_POLICY, approval_digest, authorize, duplication_policy_digest, duplication_select
 from lms.wire.tpm.public import (
     DRSK_ATTRIBUTES,
@@ -154,7 +154,7 @@ def _check_names(package: MigrationPackage) -> None:
             raise NameMismatch(f"cannot accept key '{migrating.label}': its KeyID is not its Name")
         parents.add(migrating.key_id)
     for child in package.child_keys:
-        if foreign_name(child.public) != child.key_id:
+        if not is_foreign_name(child.key_id, child.public):
             raise NameMismatch(f"cannot accept child key '{child.label}': its KeyID is not its Name")
         parents.add(child.key_id)
     below: tuple[ChildKey | ContentKey, ...] = (*package.child_keys, *package.content_keys)
@@ -165,7 +165,7 @@ def _check_names(package: MigrationPackage) -> None:
     refs = {c.ref for c in package.content_keys}
     keys: tuple[MigratingKey | ChildKey, ...] = (*package.migrating_keys, *package.child_keys)
     for key in keys:
-        for item in (*key.passwords, *key.data):
+        for item in key.passwords + key.data:
             if item.content_key not in refs:
                 raise NameMismatch(f"cannot accept '{item.label}': its content key is not in the package")
 

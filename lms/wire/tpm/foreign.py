@@ -31,6 +31,12 @@ def foreign_name(tpm2b: bytes) -> Name:
     return Name(name_alg + _HASHES[name_alg](area).digest())
 
 
+def is_foreign_name(name: Name, tpm2b: bytes) -> bool:
+    """Whether it is the Name of this TPM2B_PUBLIC, of which a package has ten thousand."""
+    area = _area(tpm2b)
+    return name == area[2:4] + _HASHES[area[2:4]](area).digest()
+
+
 def foreign_attributes(tpm2b: bytes) -> int:
     """TPMA_OBJECT of any TPM2B_PUBLIC, as a number."""
     return int.from_bytes(_area(tpm2b)[4:_ATTRIBUTES_END], "big")
