@@ -7,7 +7,6 @@ led to it. `JobRemoved` says that a job is finished: its object stays for Result
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -20,6 +19,7 @@ from lms.model.jobs import Job, JobState
 from lms.names import MANAGER, ROOT_PATH
 
 _JOBS_OF_A_USER: Final = 16
+_BYTES_OF_A_USER: Final = 128 * 1024 * 1024
 
 
 def path_of(number: int) -> str:
@@ -35,6 +35,8 @@ class Board:
         self._privileged = privileged
         self._jobs: dict[int, Job] = {}
         self._appeared: dict[int, asyncio.Future[None]] = {}
+        self._coming: list[tuple[int, int]] = []
+        self._sizes: dict[int, int] = {}
         self.interface_of: Callable[[int], Interface]
 
     def job(self, number: int) -> Job:
@@ -57,16 +59,30 @@ class Board:
 
         return sees
 
-    def make_room(self, uid: int) -> None:
-        """Raises TooManyJobs where an unprivileged user has many unfinished ones."""
-        unfinished = Counter(job.uid for job in self._jobs.values() if job.state is not JobState.FINISHED)
-        if not self.is_privileged(uid) and unfinished[uid] >= _JOBS_OF_A_USER:
-            raise TooManyJobs(f"cannot begin another job: {unfinished[uid]} of yours are not finished")
+    async def begin(self, uid: int, size: int, submit: Callable[[], int]) -> tuple[int, str]:
+        """Number and path of a new job, when its object is there; `size` in bytes is what it was given.
 
-    async def appeared(self, number: int) -> str:
-        """The path of a job, when its object is there."""
-        await self._appeared.setdefault(number, asyncio.get_running_loop().create_future())
-        return path_of(number)
+        Raises TooManyJobs where the unfinished ones of an unprivileged user are many, or hold much.
+        """
+        coming = (uid, size)
+        self._make_room(*coming)
+        # Counted before the runner knows it: or else calls that come at once would all find room.
+        self._coming.append(coming)
+        try:
+            number = await asyncio.to_thread(submit)
+            self._sizes[number] = size
+            await self._appeared.setdefault(number, asyncio.get_running_loop().create_future())
+        finally:
+            self._coming.remove(coming)
+        return number, path_of(number)
+
+    def _make_room(self, uid: int, size: int) -> None:
+        unfinished = [job for job in self._jobs.values() if job.uid == uid and job.state is not JobState.FINISHED]
+        held = [self._sizes.get(job.number, 0) for job in unfinished]
+        held += [size for other, size in self._coming if other == uid]
+        if self.is_privileged(uid) or (len(held) < _JOBS_OF_A_USER and sum(held) + size <= _BYTES_OF_A_USER):
+            return
+        raise TooManyJobs(f"cannot begin another job: {len(held)} of yours are not finished, with {sum(held)} bytes")
 
     def show(self, job: Job) -> None:
         """A job that was there before us, or is new."""
@@ -102,4 +118,5 @@ class Board:
     def _forget(self, number: int) -> None:
         del self._jobs[number]
         self._appeared.pop(number, None)
+        self._sizes.pop(number, None)
         self._service.withdraw(path_of(number))

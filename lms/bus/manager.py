@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 from lms.bus import verbs
@@ -51,11 +52,9 @@ class ManagerFace:
 
     def _beginning(self, verb: str) -> Callable[[Call], Any]:
         async def begin(call: Call) -> Answer:
-            uid = call.caller.uid
-            self._board.make_room(uid)
-            given = verbs.options(call), verbs.secrets(call)
-            number = await asyncio.to_thread(self._runner.submit, verb, *given, uid)
-            return Answer((number, await self._board.appeared(number)))
+            uid, options, secrets = call.caller.uid, verbs.options(call), verbs.secrets(call)
+            submit = partial(self._runner.submit, verb, options, secrets, uid)
+            return Answer(await self._board.begin(uid, sum(map(len, secrets.values())), submit))
 
         return begin
 

@@ -187,3 +187,38 @@ async def test_a_flood_of_calls_and_descriptors_leaves_the_daemon_as_it_was(bus,
         assert "Traceback" not in daemon.log
     for descriptor in given:
         os.close(descriptor)
+
+
+@in_loop
+async def test_jobs_that_are_begun_at_once_are_counted_as_well(bus, archived, daemons, polkitd, token):
+    daemons(archived)
+    async with client(bus.address) as root, client(bus.address, NOBODY) as them:
+        await owned(root.connection, _POLKIT)
+        given = {}, {"token": token.document}
+        began = await asyncio.gather(*(them.verb("Restore", *given) for _ in range(30)), return_exceptions=True)
+        paths = [one[1] for one in began if not isinstance(one, Exception)]
+        assert len(paths) == 16
+        assert {type(one) for one in began if isinstance(one, Exception)} == {TooManyJobs}
+        for path in paths:
+            await them.until(path, "waiting")
+            await them.cancel(path)
+            await them.until(path, "finished")
+        assert (await them.verb("Restore", *given))[1] not in paths
+
+
+@in_loop
+async def test_the_jobs_of_a_user_hold_so_many_bytes_and_no_more(bus, archived, daemons, polkitd, token):
+    """What a job was given stays with it while it waits, whether or not its act has any use for it."""
+    daemons(archived)
+    place = {"application": "test", "label": "large"}
+    given = {"data": bytes(32 << 20), "grant": bytes(16 << 20), "approval": bytes(16 << 20)}
+    async with client(bus.address) as root, client(bus.address, NOBODY) as them:
+        await owned(root.connection, _POLKIT)
+        paths = [(await them.verb("Register", place, given))[1] for _ in range(2)]
+        for path in paths:
+            await them.until(path, "waiting")
+        with pytest.raises(TooManyJobs):
+            await them.verb("Register", place, {"data": b"x"})
+        await them.cancel(paths[0])
+        await them.until(paths[0], "finished")
+        await them.verb("Register", place, {"data": b"x"})
