@@ -16,9 +16,12 @@ from typing import Any, Final
 from lms.errors import BadRequest, LmsError, NoSuchJob
 from lms.model.jobs import Job, JobLedger, JobRecord, JobState
 from lms.model.secret import Secret
+from lms.names import APPROVAL
 from lms.ports import JobJournal
 
 _MAX_OPTIONS: Final = 16 * 1024  # each change of any job writes them all down
+# No secret, and perhaps where it belongs already: the act asks for it itself, and says what is to be approved.
+_ASKED_BY_ACTS: Final = frozenset({APPROVAL})
 _KEPT: Final = 100
 _KEPT_FOR: Final = timedelta(hours=24)
 
@@ -150,6 +153,7 @@ def _after_restart(record: JobRecord) -> JobRecord:
     """Unfinished jobs run again; those that came with secrets wait for them, because no secret was written down."""
     if record.job.state is JobState.FINISHED:
         return record
+    record = replace(record, given=tuple(word for word in record.given if word not in _ASKED_BY_ACTS))
     if record.given:
         words = ", ".join(f"'{word}'" for word in record.given)
         message = f"cannot go on after a restart before these are given again: {words}"

@@ -73,9 +73,9 @@ class Bench:
 
     def world(self, act: str) -> World:
         """A new world in which the act can begin."""
-        self._runs += 1
         before = ACTS[act]
         of = None if before is None else self.uncut(before).world
+        self._runs += 1
         directory = self._directory / f"run{self._runs}"
         return World(self._ground, directory, of=of, new_tpm=act in _ON_ANOTHER_BOARD, chip=self._chip)
 
@@ -107,7 +107,7 @@ class Bench:
         """
         uncut = self.uncut(act)
         world = self.world(act)
-        end = asyncio.run(asyncio.wait_for(self._run_cut(world, act, cut, number), 120))
+        end = asyncio.run(asyncio.wait_for(self._run_cut(world, act, cut, number), 60))
         assert end == uncut.end, (act, cut, number)
         shutil.rmtree(world.directory)
         return bool(world.kills)

@@ -12,8 +12,8 @@ import base64
 import shutil
 import signal
 import socket
-from collections.abc import Awaitable, Mapping
-from contextlib import AsyncExitStack, closing, suppress
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +23,12 @@ from typing import Any, Self
 from lms.adapters.store import AuthorityDirectory, JobFile
 from lms.adapters.tpm import TpmDevice
 from lms.adapters.vault import open_vault
-from lms.errors import AuthorityBusy, AuthorityUnreachable, BadRequest, BusRefused
+from lms.errors import AuthorityBusy, AuthorityUnreachable, BadRequest, BusRefused, SessionExpired
 from lms.link.objects import PROPERTIES
 from lms.model.authorities import AuthorityIdentity, KeptPackage, KeptRelease, ListedRequest
 from lms.model.jobs import JobState
 from lms.model.keys import digits
+from lms.model.tpm import SealedObject
 from lms.names import APPROVAL, BUS_NAME, GRANT, OWNER, OWNER_AUTH, PASSWORD, ROOT_PATH, TOKEN, TOKEN_PASSWORD
 from lms.service.keeping.chip import ChipSetting, chip_opener, ensure_vault, make_chip_identity
 from lms.service.keeping.enrolment import (
@@ -38,7 +39,6 @@ from lms.service.keeping.enrolment import (
     request_authority_enrolment,
     software_opener,
 )
-from lms.model.tpm import SealedObject
 from lms.service.setting import NO_SECRET
 from lms.wire.enrolment import read_platform_enrolment
 from tests.support import documents
@@ -55,7 +55,7 @@ from tests.support.victim import AUTHORITY, DAEMON, KILLED, Victims
 
 VALUE = b"the passphrase of a volume"
 # What passes when the authority is there again, where no job waits for that by itself.
-_PASSING = (AuthorityUnreachable.__name__, AuthorityBusy.__name__)
+_PASSING = (AuthorityUnreachable.__name__, AuthorityBusy.__name__, SessionExpired.__name__)
 
 
 def now() -> datetime:
@@ -157,6 +157,11 @@ class World:
         self.platform = Platform(directory / "machine", disk_of=before, tpm_of=None if new_tpm else before)
         self.house = House(directory / "house", chip)
 
+    @property
+    def port(self) -> int:
+        """Of the authority's address."""
+        return self._ground.port
+
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             stack.enter_context(self.platform)
@@ -184,6 +189,11 @@ class World:
         for program in (self.daemon, self.authority):
             self.kills += program.stop() == KILLED
 
+    @property
+    def address(self) -> str:
+        """The authority's."""
+        return self._ground.address
+
     async def cut_power(self) -> None:
         """Everything is killed, the TPMs lose their power, and everything starts again."""
         await self._end_watch()
@@ -198,11 +208,26 @@ class World:
             program.start()
         self._begin_watch()
 
+    @asynccontextmanager
+    async def away(self, *programs: Program) -> AsyncIterator[None]:
+        """These programs are ended in good order, and started again afterwards."""
+        await self._end_watch()
+        for program in programs:
+            program.stop()
+        try:
+            yield
+        finally:
+            for program in programs:
+                program.start()
+            self._begin_watch()
+
     def _lmsd(self, stack: AsyncExitStack) -> tuple[Program, CuttingProxy]:
         proxy = CuttingProxy(self.platform.machine.path, lambda: self.daemon.kill())
         stack.enter_context(proxy)
         recovery = f'"{self.platform.directory / "boot"}"'
-        config = self.platform.write_config(proxy.tcti, bus=f'"{self._ground.bus.address}"', recovery_directory=recovery)
+        config = self.platform.write_config(
+            proxy.tcti, bus=f'"{self._ground.bus.address}"', recovery_directory=recovery
+        )
         program = Program(self._ground.daemons, DAEMON, config, {})
         stack.callback(program.remove)
         return program, proxy
@@ -325,4 +350,3 @@ class World:
 
     async def restore_by_authority(self) -> None:
         await self.act("Restore", {"unverified-tpm": True}, **{OWNER_AUTH: AUTH.reveal()})
-

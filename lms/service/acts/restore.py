@@ -5,7 +5,14 @@ from __future__ import annotations
 import base64
 from typing import Final
 
-from lms.errors import ApprovalPending, AuthorityBusy, AuthorityUnreachable, BadRequest, LmsError
+from lms.errors import (
+    ApprovalPending,
+    AuthorityBusy,
+    AuthorityUnreachable,
+    BadRequest,
+    LmsError,
+    SessionExpired,
+)
 from lms.model.jobs import Awaiting
 from lms.model.keys import Name, digits
 from lms.model.owner import Owner, RecoverySheet
@@ -25,7 +32,8 @@ POLL_S: Final = 30.0
 """How often a waiting job asks the authorities whether its request was approved, in seconds."""
 
 # What ends no job that has asked: the owner takes days, and meanwhile networks and authorities come and go.
-PASSING: Final = (ApprovalPending, AuthorityUnreachable, AuthorityBusy)
+# One that was started again in the middle knows no session from before.
+PASSING: Final = (ApprovalPending, AuthorityUnreachable, AuthorityBusy, SessionExpired)
 
 
 def restore(call: Call, setting: Setting) -> Answer:

@@ -1,0 +1,85 @@
+"""A job that waits for its owner's approval outlives the daemon, the authority and the power of their TPMs."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+
+from lms.adapters.authority import AuthorityClient, ClientCertificate
+from lms.names import APPROVAL, OWNER_AUTH
+from lms.wire.trust_list import read_trust_list
+from tests.support.asynchronous import in_loop
+from tests.support.documents import uuid
+from tests.support.ending import end_of
+from tests.support.keeping import STATION_KEY, station_certificate
+from tests.support.platform import OWNER_AUTH as AUTH
+from tests.support.tls import pkcs8
+from tests.support.world import World
+
+_OPTIONS, _GIVEN = {"unverified-tpm": True}, {OWNER_AUTH: AUTH.reveal()}
+
+
+async def asked(world: World) -> tuple[str, bytes]:
+    """A restore that waits for its approval: the path of its job, and what is to be approved."""
+    _, path = await world.us.verb("Restore", _OPTIONS, _GIVEN)
+    await world.us.until(path, "waiting", Waiting=[APPROVAL])
+    return path, await world.us.collect(path, APPROVAL)
+
+
+async def asked_again(world: World, path: str, request: bytes) -> None:
+    """After a restart the same job asks for its secret, and then for the approval of the same request."""
+    job = await world.us.job(path)
+    assert (job["State"], job["Waiting"]) == ("waiting", [OWNER_AUTH])
+    await world.us.supply(path, OWNER_AUTH, AUTH.reveal())
+    await world.us.until(path, "waiting", Waiting=[APPROVAL])
+    assert await world.us.collect(path, APPROVAL) == request
+
+
+def bring(world: World, approval: bytes) -> None:
+    """The owner's station hands it to the authority."""
+    owner, certificate = world.office.world, station_certificate(world.office.world)
+    assert world.office.trust_list is not None
+    listed = read_trust_list(world.office.trust_list, owner.owner)
+    station = ClientCertificate(certificate, pkcs8(STATION_KEY))
+    with closing(AuthorityClient(world.address, uuid("ma"), owner.owner, listed, station=station)) as line:
+        line.upload(b"", approval)
+
+
+@pytest.mark.parametrize("kind", ["software", "chip"])
+def test_a_waiting_job_outlives_kills_and_power_cuts(kind, request):
+    bench = request.getfixturevalue(kind)
+    uncut, world = bench.uncut("restore_by_authority"), bench.world("restore_by_authority")
+
+    @in_loop
+    async def run() -> None:
+        async with world:
+            path, document = await asked(world)
+            for _ in range(2):
+                await world.cut_power()
+                await asked_again(world, path, document)
+            await world.us.supply(path, APPROVAL, world.office.approve(document))
+            job = await world.us.until(path, "finished")
+            assert (job["Result"], job["Message"]) == ("done", "")
+            await world.end()
+            assert end_of(world) == uncut.end
+
+    run()
+
+
+def test_an_approval_that_came_meanwhile_is_found(software):
+    uncut, world = software.uncut("restore_by_authority"), software.world("restore_by_authority")
+
+    @in_loop
+    async def run() -> None:
+        async with world:
+            path, document = await asked(world)
+            bring(world, world.office.approve(document))
+            await world.cut_power()
+            await world.us.supply(path, OWNER_AUTH, AUTH.reveal())
+            job = await world.us.until(path, "finished")
+            assert (job["Result"], job["Message"]) == ("done", "")
+            await world.end()
+            assert end_of(world) == uncut.end
+
+    run()
