@@ -8,13 +8,16 @@ PREFIX ?= /usr
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fix demo benchmark test-bare test-systemd install clean prepare
+.PHONY: help test test-exhaustive lint fix demo benchmark test-bare test-systemd install clean prepare
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 test: prepare ## run the tests, with the coverage of lms/model, lms/wire and lms/service (TESTS=... chooses)
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(TESTS)
+
+test-exhaustive: prepare ## kill everything everywhere: at every TPM command, change of a file and step of a store
+	@$(BIN)/python -m pytest -n 2 -m exhaustive $(TESTS)
 
 lint: prepare ## check style, formatting, types and the direction of imports
 	$(BIN)/ruff check

@@ -23,14 +23,14 @@ SAMPLES = {
     ("register", Cut.FILE): 2,
     ("archive", Cut.COMMAND): 1,
     ("archive", Cut.FILE): 3,
-    ("archive", Cut.STATEMENT): 3,
+    ("archive", Cut.STATEMENT): 2,
     ("restore_by_token", Cut.COMMAND): 1,
     ("restore_by_token", Cut.FILE): 1,
     ("restore_by_authority", Cut.COMMAND): 2,
     ("restore_by_authority", Cut.FILE): 2,
-    ("restore_by_authority", Cut.STATEMENT): 3,
+    ("restore_by_authority", Cut.STATEMENT): 2,
 }
-CHIP_SAMPLES = {("restore_by_authority", Cut.REWRAP): 2}
+CHIP_SAMPLES = {("restore_by_authority", Cut.REWRAP): 1}
 
 
 def named(value) -> str:

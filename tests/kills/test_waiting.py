@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 
 from lms.adapters.authority import AuthorityClient, ClientCertificate
+from lms.model.secret import Secret
 from lms.names import APPROVAL, OWNER_AUTH
 from lms.wire.trust_list import read_trust_list
 from tests.support.asynchronous import in_loop
@@ -41,7 +42,7 @@ def bring(world: World, approval: bytes) -> None:
     owner, certificate = world.office.world, station_certificate(world.office.world)
     assert world.office.trust_list is not None
     listed = read_trust_list(world.office.trust_list, owner.owner)
-    station = ClientCertificate(certificate, pkcs8(STATION_KEY))
+    station = ClientCertificate(certificate, Secret(pkcs8(STATION_KEY)))
     with closing(AuthorityClient(world.address, uuid("ma"), owner.owner, listed, station=station)) as line:
         line.upload(b"", approval)
 
