@@ -11,7 +11,7 @@ BIN = .venv/bin
 .PHONY: help test test-exhaustive lint fix demo benchmark test-bare test-systemd install clean prepare
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 test: prepare ## run the tests, with the coverage of lms/model, lms/wire and lms/service (TESTS=... chooses)
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(TESTS)
