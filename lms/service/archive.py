@@ -11,8 +11,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID, uuid4
 
-from lms.errors import AuthorityFailed, LmsError, NotAuthorised, NothingEnrolled, Retired
-from lms.model.authorities import Kind
+from lms.errors import LmsError, NotAuthorised, NothingEnrolled, Retired
 from lms.model.keys import KeyType
 from lms.model.packages import (
     SYSTEM,
@@ -32,7 +31,7 @@ from lms.model.secret import Secret
 from lms.ports import PackageArchive, RecoveryPlace
 from lms.service import probe
 from lms.service.enroll import trust_list_of, trusted_authority
-from lms.service.line import Line, deposit, line_of
+from lms.service.line import Line, deposit, line_of, shown_sequence
 from lms.service.packing import pack
 from lms.service.setting import NO_SECRET, Setting, provisioned
 from lms.service.signing import signer_of
@@ -104,37 +103,19 @@ def _lines(
 ) -> tuple[PlatformState, dict[str, Line]]:
     """A line to each authority that is enrolled, by its ID; the state goes on above the Sequences that they know."""
     lines: dict[str, Line] = {}
+    owner = read_owner(state.owner_document)
     for destination in state.destinations:
         if destination.kind is DestinationKind.MIGRATION_AUTHORITY:
             try:
                 authority = trusted_authority(trust_list_of(state), UUID(destination.identity))
                 state, line = line_of(setting, state, authority, endorsement_auth)
-                state = replace(state, sequence=max(state.sequence, _shown_sequence(setting, state, line)))
+                # It may be ahead of a disk that was brought back from a copy.
+                trust = PackageTrust(owner, setting.now(), state.platform_id, trust_list=trust_list_of(state))
+                state = replace(state, sequence=shown_sequence(line, state.sequence, trust))
                 lines[destination.identity] = line
             except LmsError as error:
                 refusals.append(error)
     return state, lines
-
-
-def _shown_sequence(setting: Setting, state: PlatformState, line: Line) -> int:
-    """The Sequence of the newest package at an authority, which is ahead of a disk that was brought back from a copy.
-
-    Raises AuthorityFailed and the errors of acceptance where there is no such package.
-    """
-    newest = line.newest()
-    if newest is None or newest.sequence <= state.sequence:
-        return state.sequence
-    # A mere number would put every later package out of reach of the other authorities.
-    trust = PackageTrust(
-        owner=read_owner(state.owner_document),
-        now=setting.now(),
-        platform_id=state.platform_id,
-        trust_list=trust_list_of(state),
-    )
-    package = accept_package(line.download(Kind.PACKAGE, str(newest.package_id)), trust)
-    if package.content.header.sequence != newest.sequence:
-        raise AuthorityFailed(f"cannot rely on the authority: it has no package of Sequence {newest.sequence}")
-    return newest.sequence
 
 
 def _next_package(setting: Setting, state: PlatformState) -> tuple[PlatformState, UUID, bytes]:

@@ -16,6 +16,7 @@ from lms.model.trust import TrustedAuthority, TrustList
 from lms.ports import EndorsementKey, RemoteAuthority
 from lms.service.enroll import trust_list_of
 from lms.service.setting import Setting
+from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.anchor import read_owner
 from lms.wire.authenticate import NONCE_SIZE, proof
 from lms.wire.tpm.public import name_of
@@ -46,11 +47,6 @@ class Line:
     def newest(self) -> ListedPackage | None:
         """What the authority says is this platform's package with the highest Sequence there."""
         return max(self.remote.query(self.token).packages, key=lambda p: p.sequence, default=None)
-
-    def highest_sequence(self) -> int:
-        """Its Sequence; 0 where there is none."""
-        newest = self.newest()
-        return 0 if newest is None else newest.sequence
 
     def download(self, kind: Kind, id: str) -> bytes:
         """Fetch a document."""
@@ -131,3 +127,18 @@ def deposit(line: Line, package_id: UUID, document: bytes) -> None:
     receipt = line.upload(document)
     if receipt.digest != hashlib.sha256(document).digest() or line.download(Kind.PACKAGE, str(package_id)) != document:
         raise AuthorityFailed(f"cannot rely on the authority: it gave another package back than {package_id}")
+
+
+def shown_sequence(line: Line, known: int, trust: PackageTrust) -> int:
+    """The highest Sequence that is known here, or that the authority can show the package of.
+
+    A mere number would put every later package out of reach of the other authorities, and make every one that they
+    release stale. Raises AuthorityFailed and the errors of acceptance where there is no such package.
+    """
+    newest = line.newest()
+    if newest is None or newest.sequence <= known:
+        return known
+    package = accept_package(line.download(Kind.PACKAGE, str(newest.package_id)), trust)
+    if package.content.header.sequence != newest.sequence:
+        raise AuthorityFailed(f"cannot rely on the authority: it has no package of Sequence {newest.sequence}")
+    return newest.sequence

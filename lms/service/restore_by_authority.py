@@ -25,7 +25,7 @@ from lms.service.certified import certificate_for, open_certificates
 from lms.service.diagnosis import Reason, diagnose
 from lms.service.enroll import trust_list_of, trusted_authority
 from lms.service.installing import Credentials, Target, finish, install, recoverable, refuse_foreign
-from lms.service.line import Chip, Whereabouts, open_line
+from lms.service.line import Chip, Whereabouts, open_line, shown_sequence
 from lms.service.restore import Restored
 from lms.service.setting import NO_SECRET, PreparedTpm, Setting, check_clock, genuine_ek, prepare_tpm
 from lms.service.signing import PlatformSigner, make_signing_key
@@ -80,6 +80,28 @@ class _Lost:
         return None if self.trust_list is None else read_trust_list(self.trust_list, self.owner)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Who asks the authorities, and for what."""
+
+    setting: Setting
+    order: AuthorityOrder
+    lost: _Lost
+    state: PlatformState | None
+    prepared: PreparedTpm
+    pending: PendingRestore
+    endorsement_auth: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What an authority released, judged: it opens here."""
+
+    target: Target
+    imported: SealedObject
+    credentials: Credentials
+
+
 def restore_by_authority(
     setting: Setting, order: AuthorityOrder, owner_auth: Secret, endorsement_auth: Secret
 ) -> Restored:
@@ -101,16 +123,12 @@ def restore_by_authority(
     prepared = prepare_tpm(setting, lost.algorithm, lost.srk_handle, owner_auth, unverified_tpm=order.unverified_tpm)
     pending = _ensure_request(setting, lost, prepared)
     _judge_approval(order, lost, pending)
-    document, authority, highest = _fetch(setting, order, lost, prepared, pending, endorsement_auth)
-    lost = replace(lost, highest_sequence=max(lost.highest_sequence, highest))
-    released = read_released_package(document, authority.ma_id, lost.owner, lost.trusted)
     try:
-        restored = _restore(
-            setting, order, lost, state, prepared, pending, released, authority, owner_auth, endorsement_auth
-        )
+        taken = _take(_Asking(setting, order, lost, state, prepared, pending, endorsement_auth))
     except PackageStale:
         _ask_for_the_newest(setting, state)
         raise
+    restored = install(setting, state, taken.target, prepared, taken.imported, taken.credentials, owner_auth)
     setting.store.save_pending(None)
     return Restored(finish(setting, restored, owner_auth, endorsement_auth), reason, True, age_known=state is not None)
 
@@ -255,36 +273,39 @@ def _entries(package: MigrationPackage, lost: _Lost) -> tuple[Entry, ...]:
     )
 
 
-def _fetch(
-    setting: Setting,
-    order: AuthorityOrder,
-    lost: _Lost,
-    prepared: PreparedTpm,
-    pending: PendingRestore,
-    endorsement_auth: Secret,
-) -> tuple[bytes, Whereabouts, int]:
-    """What the first authority released, and the highest Sequence that it knows; the request is left at each."""
-    ek = genuine_ek(setting, unverified_tpm=True)
-    chip = Chip(ek, prepared.srk, lost.srk_handle)
-    request_id = pending.request_id.hex().upper()
+def _take(asking: _Asking) -> _Taken:
+    """What the first authority released that can be believed; the request is left at each."""
     refusals: list[LmsError] = []
-    for authority in lost.authorities:
+    for authority in asking.lost.authorities:
         try:
-            line = open_line(setting, authority, lost.platform_id, chip, endorsement_auth)
-            line.upload(pending.document)
-            if order.approval is not None:
-                line.upload(order.approval)
-            return line.download(Kind.RELEASED_PACKAGE, request_id), authority, line.highest_sequence()
+            return _judged(asking, authority, *_fetched(asking, authority))
         except LmsError as error:
             refusals.append(error)
-    verdict = _verdict(refusals, pending)
+    verdict = _verdict(refusals, asking.pending)
     if isinstance(verdict, Denied):
-        setting.store.save_pending(None)  # this one stays denied: who begins again asks anew
+        asking.setting.store.save_pending(None)  # this one stays denied: who begins again asks anew
     raise verdict
 
 
+def _fetched(asking: _Asking, authority: Whereabouts) -> tuple[ReleasedPackage, int]:
+    """What an authority releases, and the highest Sequence that it can show."""
+    lost, approval = asking.lost, asking.order.approval
+    chip = Chip(genuine_ek(asking.setting, unverified_tpm=True), asking.prepared.srk, lost.srk_handle)
+    line = open_line(asking.setting, authority, lost.platform_id, chip, asking.endorsement_auth)
+    line.upload(asking.pending.document)
+    if approval is not None:
+        line.upload(approval)
+    document = line.download(Kind.RELEASED_PACKAGE, asking.pending.request_id.hex().upper())
+    trust = PackageTrust(lost.owner, asking.setting.now(), lost.platform_id, trust_list=lost.trusted)
+    highest = shown_sequence(line, lost.highest_sequence, trust)
+    return read_released_package(document, authority.ma_id, lost.owner, lost.trusted), highest
+
+
 def _verdict(refusals: Sequence[LmsError], pending: PendingRestore) -> LmsError:
-    """What to tell: that one authority waits says more than that another is away."""
+    """What to tell: that one authority waits says more than that another is away, or lies."""
+    stale = next((error for error in refusals if isinstance(error, PackageStale)), None)
+    if stale is not None:
+        return stale  # a newer package was shown: what was asked for will not do anywhere
     if any(isinstance(error, ApprovalPending) for error in refusals):
         shown = digits(pending.request_id)
         return ApprovalPending(f"cannot restore yet: the owner has to approve request {shown}")
@@ -294,80 +315,57 @@ def _verdict(refusals: Sequence[LmsError], pending: PendingRestore) -> LmsError:
     return refusals[0] if refusals else NoAuthority("cannot restore: no authority holds the keys of this platform")
 
 
-def _restore(
-    setting: Setting,
-    order: AuthorityOrder,
-    lost: _Lost,
-    state: PlatformState | None,
-    prepared: PreparedTpm,
-    pending: PendingRestore,
-    released: ReleasedPackage,
-    authority: Whereabouts,
-    owner_auth: Secret,
-    endorsement_auth: Secret,
-) -> PlatformState:
+def _judged(asking: _Asking, authority: Whereabouts, released: ReleasedPackage, highest: int) -> _Taken:
+    lost = asking.lost
     approval = read_restore_approval(released.approval, lost.owner, lost.trust_list)
-    if approval.request_id != pending.request_id:
+    if approval.request_id != asking.pending.request_id:
         raise GrantMismatch("cannot take what was released: it answers another request")
+    if read_package(released.package).content.header.package_id != approval.package_id:
+        raise GrantMismatch("cannot take what was released: the approval is for another package")
     trust_list = newer(lost.trust_list, approval.trust_list, lost.owner)
-    package = _accept(setting, order, lost, released, approval, authority, read_trust_list(trust_list, lost.owner))
+    package = _accepted(asking, released, authority, read_trust_list(trust_list, lost.owner), highest)
     target = Target(
         owner=lost.owner,
         package=package,
-        key=recoverable(package, state),
+        key=recoverable(package, asking.state),
         srk_handle=lost.srk_handle,
         drsk_handle=lost.drsk_handle,
-        replace_foreign=order.replace_foreign,
+        replace_foreign=asking.order.replace_foreign,
     )
     if target.key.key_id != lost.drsk:
         raise GrantMismatch("cannot take what was released: it is not the key that was asked for")
-    imported = _import(setting, target, released, approval, authority, prepared, endorsement_auth)
-    certificates = open_certificates(setting.tpm, name_of(prepared.ek), approval.certificates, endorsement_auth)
-    platform_id, owner = lost.platform_id, lost.owner
-    ak = certificate_for(prepared.ak, certificates, platform_id, owner)
-    signing_key = pending.signing_key
-    certified = certificate_for(signing_key.key.public, certificates, platform_id, owner)
-    credentials = Credentials(replace(signing_key, certificate=certified), trust_list, Enrolment(ak, approval.sheet))
-    return install(setting, state, target, prepared, imported, credentials, owner_auth)
+    imported = _imported(asking, target, released, approval, authority)
+    return _Taken(target, imported, _credentials(asking, approval, trust_list))
 
 
-def _accept(
-    setting: Setting,
-    order: AuthorityOrder,
-    lost: _Lost,
-    released: ReleasedPackage,
-    approval: RestoreApproval,
-    authority: Whereabouts,
-    trusted: TrustList,
+def _accepted(
+    asking: _Asking, released: ReleasedPackage, authority: Whereabouts, trusted: TrustList, highest: int
 ) -> MigrationPackage:
-    vault = trusted_authority(trusted, authority.ma_id).vault
-    verified = accept_package(
-        released.package,
-        PackageTrust(
-            owner=lost.owner,
-            now=setting.now(),
-            platform_id=lost.platform_id,
-            parent=name_of(vault),
-            highest_sequence=lost.highest_sequence,
-            accepted_stale=order.accepted_stale,
-            trust_list=trusted,
-        ),
+    trust = PackageTrust(
+        owner=asking.lost.owner,
+        now=asking.setting.now(),
+        platform_id=asking.lost.platform_id,
+        parent=name_of(trusted_authority(trusted, authority.ma_id).vault),
+        highest_sequence=highest,
+        accepted_stale=asking.order.accepted_stale,
+        trust_list=trusted,
     )
-    if verified.content.header.package_id != approval.package_id:
-        raise GrantMismatch("cannot take what was released: the approval is for another package")
-    return verified.content
+    return accept_package(released.package, trust).content
 
 
-def _import(
-    setting: Setting,
-    target: Target,
-    released: ReleasedPackage,
-    approval: RestoreApproval,
-    authority: Whereabouts,
-    prepared: PreparedTpm,
-    endorsement_auth: Secret,
+def _credentials(asking: _Asking, approval: RestoreApproval, trust_list: bytes) -> Credentials:
+    setting, prepared, signing_key = asking.setting, asking.prepared, asking.pending.signing_key
+    platform_id, owner = asking.lost.platform_id, asking.lost.owner
+    certificates = open_certificates(setting.tpm, name_of(prepared.ek), approval.certificates, asking.endorsement_auth)
+    ak = certificate_for(prepared.ak, certificates, platform_id, owner)
+    certified = certificate_for(signing_key.key.public, certificates, platform_id, owner)
+    return Credentials(replace(signing_key, certificate=certified), trust_list, Enrolment(ak, approval.sheet))
+
+
+def _imported(
+    asking: _Asking, target: Target, released: ReleasedPackage, approval: RestoreApproval, authority: Whereabouts
 ) -> SealedObject:
-    key = target.key
+    tpm, ek, key = asking.setting.tpm, name_of(asking.prepared.ek), target.key
     blob = next((b for b in released.blobs if b.key_id == key.key_id), None)
     credential = next(
         (
@@ -375,12 +373,12 @@ def _import(
             for entry in approval.entries
             if (entry.key_id, entry.destination_id) == (key.key_id, str(authority.ma_id))
             for inner in entry.inner_keys
-            if inner.recipient == name_of(prepared.ek)
+            if inner.recipient == ek
         ),
         None,
     )
     if blob is None or credential is None:
         raise GrantMismatch("cannot take what was released: the key that was asked for is not in it")
-    plaintext = setting.tpm.activate(name_of(prepared.ek), target.srk_handle, credential, endorsement_auth)
+    plaintext = tpm.activate(ek, target.srk_handle, credential, asking.endorsement_auth)
     inner = Secret(read_inner_plaintext(plaintext.reveal(), target.package.header.source.platform_id, key.key_id))
-    return setting.tpm.import_key(target.srk_handle, key.public, blob.outer, AES_128_CFB_SYMMETRIC, inner)
+    return tpm.import_key(target.srk_handle, key.public, blob.outer, AES_128_CFB_SYMMETRIC, inner)
