@@ -1,11 +1,12 @@
 """The short-lived process that opens an Emergency Recovery Token: started, never imported (DESIGN §5).
 
-    python3 -I -m lms.opener approve --token=FD --token-password=FD --request=FD --answer=FD
-    python3 -I -m lms.opener certify --token=FD --token-password=FD --request=FD --answer=FD
-    python3 -I -m lms.opener create  --token-password=FD --request=FD --answer=FD
-    python3 -I -m lms.opener grant   --token=FD --token-password=FD --request=FD --answer=FD
-    python3 -I -m lms.opener release --token=FD --token-password=FD --request=FD --answer=FD
-    python3 -I -m lms.opener vouch   --token=FD --token-password=FD --request=FD --answer=FD
+    python3 -I -m lms.opener approve  --token=FD --token-password=FD --request=FD --answer=FD
+    python3 -I -m lms.opener certify  --token=FD --token-password=FD --request=FD --answer=FD
+    python3 -I -m lms.opener create   --token-password=FD --request=FD --answer=FD
+    python3 -I -m lms.opener grant    --token=FD --token-password=FD --request=FD --answer=FD
+    python3 -I -m lms.opener release  --token=FD --token-password=FD --request=FD --answer=FD
+    python3 -I -m lms.opener vouch    --token=FD --token-password=FD --request=FD --answer=FD
+    python3 -I -m lms.opener withdraw --token=FD --token-password=FD --request=FD --answer=FD
 
 `vouch` answers with the owner document of a token that its password opens, and takes no request.
 Everything comes and goes by descriptor. The seed and the owner's keys exist in this process alone, which
@@ -23,7 +24,7 @@ from typing import Any, Final
 
 from lms.errors import LmsError
 from lms.model.owner import EmergencyRecoveryToken, Owner, OwnerDocument
-from lms.model.release import EnrolmentOrder, ReleaseRequest, RestorationOrder
+from lms.model.release import EnrolmentOrder, ReleaseRequest, RestorationOrder, WithdrawalOrder
 from lms.model.secret import Secret
 from lms.model.station import StationOrder
 from lms.process import harden, read_descriptor, report
@@ -31,6 +32,7 @@ from lms.service.approving import approve_restore
 from lms.service.certifying import certify_station
 from lms.service.granting import grant
 from lms.service.selection import release
+from lms.service.withdrawing import withdraw
 from lms.wire.anchor import fingerprint, read_owned_token
 from lms.wire.certificates import OwnerSigner, make_ca
 from lms.wire.record import read_record, write_record
@@ -46,6 +48,7 @@ _ACTS: Final[Mapping[str, tuple[type, Callable[[Any, Owner, OwnerKeys], Any]]]] 
     "certify": (StationOrder, certify_station),
     "grant": (EnrolmentOrder, grant),
     "release": (ReleaseRequest, release),
+    "withdraw": (WithdrawalOrder, withdraw),
 }
 
 

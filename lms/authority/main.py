@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from lms.authority import keeper, serving, station, stationing, waiting
+from lms.authority import keeper, serving, station, stationing, waiting, withdrawing
 from lms.errors import LmsError
 from lms.process import harden
 from lms.terminal import complain, say, show
@@ -75,6 +75,15 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--expires", metavar="TIME", help="when the approval of a restore ends; default: in 7 days")
     made.add_argument("--accept-stale", metavar="SEQUENCE", type=int, help="restore this older package, rightly")
     made.add_argument("--output", metavar="FILE", help="where the answer goes; needed where the request is a file")
+    queues(made)
+
+    made = verb("withdraw", "take an identity back with the owner's token, for ever", withdrawing.withdraw)
+    made.add_argument("identity", metavar="IDENTITY", help="platform:UUID, ma:UUID, station:UUID or signer:UUID")
+    made.add_argument("--token", metavar="FILE", required=True, help="the owner's Emergency Recovery Token")
+    made.add_argument("--token-password", metavar="FILE", help="its password; - is standard input")
+    made.add_argument("--pair", metavar="DIGITS", help="one TPM of a platform only: the digits of its EK or its SRK")
+    made.add_argument("--yes", action="store_true", help="it is meant: do not ask")
+    made.add_argument("--combined", action="store_true", help="this machine is a Migration Authority's, too")
     queues(made)
 
     stations = verb("station", "the station from which an owner answers queues", None)

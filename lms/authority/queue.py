@@ -31,7 +31,7 @@ from lms.model.authorities import Inventory, Kind, ListedRequest, RequestKind
 from lms.model.keys import same_digits
 from lms.model.owner import Owner
 from lms.model.station import StationIdentity
-from lms.model.trust import Identity, Role, TrustedAuthority, TrustList
+from lms.model.trust import TrustList
 from lms.terminal import say
 from lms.wire.anchor import read_owner
 from lms.wire.enrolment import read_platform_enrolment
@@ -172,7 +172,7 @@ class Queues:
         for line, newest in self.where_possible(lines, lambda line: read_trust_list(line.trust_list(), self.owner)):
             if newest.number > self.trusted.number:
                 known = f"trust list {newest.number}, here is {self.trusted.number}"
-                raise RegisterStale(f"cannot approve: authority {line.ma_id} has {known}")
+                raise RegisterStale(f"cannot go on: authority {line.ma_id} has {known}")
 
     def _verdict(self, lines: Sequence[Line]) -> LmsError:
         """What the first of these refused, with its name."""
@@ -224,7 +224,7 @@ def opened_queues(arguments: argparse.Namespace) -> Iterator[Queues]:
 
 def _whereabouts(arguments: argparse.Namespace, trusted: TrustList) -> list[tuple[UUID, tuple[str, ...]]]:
     """MAIDs and addresses, as the trust list has them; or as `--authority` says where one of them is."""
-    known = [a for a in trusted.authorities if trusted.withdrawn_since(_identity(a)) is None]
+    known = trusted.standing_authorities
     said = arguments.authority
     if said is None:
         return [(a.ma_id, a.addresses) for a in known]
@@ -236,7 +236,3 @@ def _whereabouts(arguments: argparse.Namespace, trusted: TrustList) -> list[tupl
     if len(known) == 1 and "://" in said:
         return [(known[0].ma_id, (said,))]
     raise AuthorityUnknown(f"cannot find authority '{said}': the owner's trust list here names no such one")
-
-
-def _identity(authority: TrustedAuthority) -> Identity:
-    return Identity(Role.MIGRATION_AUTHORITY, authority.ma_id)

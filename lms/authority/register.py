@@ -20,6 +20,7 @@ from lms.wire.document import MIB
 
 _MAX_LIST: Final = 16 * MIB
 _APPROVAL: Final = re.compile(r"([0-9a-f]{64})\.xml")
+_STATION: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.pem")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,11 @@ class Register:
         directory = self.path.parent / "stations"
         ensure_directory(directory)
         write_file(directory / f"{station_id}.pem", certificate)
+
+    def stations(self) -> frozenset[UUID]:
+        """The stations that were certified."""
+        names = (path.name for path in (self.path.parent / "stations").glob("*.pem"))
+        return frozenset(UUID(found[1]) for found in map(_STATION.fullmatch, names) if found)
 
     def _sheet(self, platform_id: UUID) -> Path:
         return self.path.parent / "sheets" / f"{platform_id}.xml"

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from lms.model.keys import Name
 from lms.model.tpm import Credential, OuterWrap
+from lms.model.trust import Identity, Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,23 @@ class RestorationAnswer:
     approval: bytes
     trust_list: bytes
     sheet: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalOrder:
+    """What an owner takes back: all that `identity` says, or one `pair` of a platform; `trust_list` is the newest."""
+
+    identity: Identity
+    pair: Pair | None
+    trust_list: bytes
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalAnswer:
+    """The trust list from now on, signed; the one of the order where it says so already."""
+
+    trust_list: bytes
 
 
 @dataclass(frozen=True, slots=True)

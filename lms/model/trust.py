@@ -84,6 +84,11 @@ class TrustedAuthority:
     vault: bytes
     approvals: tuple[MsaApproval, ...]
 
+    @property
+    def role_identity(self) -> Identity:
+        """Whom its certificate names."""
+        return Identity(Role.MIGRATION_AUTHORITY, self.ma_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
@@ -108,6 +113,11 @@ class TrustList:
     def withdrawn_since(self, identity: Identity) -> datetime | None:
         """When the identity was withdrawn, or None."""
         return min((w.since for w in self.withdrawn if w.identity == identity), default=None)
+
+    @property
+    def standing_authorities(self) -> tuple[TrustedAuthority, ...]:
+        """The authorities that were not withdrawn: the only ones that anything is sent to, or taken from."""
+        return tuple(a for a in self.authorities if self.withdrawn_since(a.role_identity) is None)
 
     def platform(self, platform_id: UUID) -> TrustedPlatform | None:
         """What the MSA approved of a platform, or None."""

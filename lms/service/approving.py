@@ -81,7 +81,7 @@ def approve_restore(order: RestorationOrder, owner: Owner, keys: OwnerKeys) -> R
     annex = None if order.annex is None else read_annex(order.annex, asked, owner, known)
     claim = _claimed(request, annex)
     _judge_times(order, claim, before)
-    entries = tuple(_granted(entry, asked, platform, known, owner, keys) for entry in claim.entries)
+    entries = tuple(_granted(e, asked, platform, known, owner, keys) for e in _standing(claim.entries, known))
     listed = next_trust_list(known, vouching.with_platform(_with_pair(platform, asked.pair, order.stolen)), order.now)
     signer = OwnerSigner(keys.ca, owner.ca_certificate)
     trust_list = sign_trust_list(listed, known, order.trust_list, signer)
@@ -138,6 +138,16 @@ def _judge_times(order: RestorationOrder, claim: _Claim, before: RecoverySheet) 
         raise BadRequest("cannot approve: the approval would end before it begins")
 
 
+def _standing(entries: tuple[Entry, ...], known: TrustList) -> tuple[Entry, ...]:
+    """The entries without those at withdrawn authorities: the machine that names one may not know it yet."""
+    withdrawn = {w.identity for w in known.withdrawn}
+    gone = {str(a.ma_id) for a in known.authorities if a.role_identity in withdrawn}
+    left = tuple(entry for entry in entries if entry.destination_id not in gone)
+    if entries and not left:
+        raise SignerWithdrawn("cannot approve: every authority that the request names was withdrawn")
+    return left
+
+
 def _granted(
     entry: Entry,
     asked: VerifiedRestoreRequest,
@@ -149,7 +159,7 @@ def _granted(
     """The entry with its inner key for the new chip in place of those that it came with."""
     if entry.key_id not in platform.drsk_names:
         raise NotEnrolled(f"cannot approve key {entry.key_id.digits}: it is not known as this platform's")
-    if entry.destination_id not in {str(a.ma_id) for a in known.authorities}:
+    if entry.destination_id not in {str(a.ma_id) for a in known.standing_authorities}:
         raise NotEnrolled(f"cannot approve key {entry.key_id.digits}: no authority '{entry.destination_id}' is known")
     plaintext = _inner_plaintext(entry, platform.platform_id, owner, keys)
     credential = make_credential(asked.ek, plaintext, asked.srk_name)

@@ -30,7 +30,7 @@ from lms.model.platform import EnrolledDestination, PlatformState, RecoverableKe
 from lms.model.secret import Secret
 from lms.ports import PackageArchive, RecoveryPlace
 from lms.service import probe
-from lms.service.enroll import trust_list_of, trusted_authority
+from lms.service.enroll import standing, trust_list_of, trusted_authority, withdrawn_authorities
 from lms.service.line import Line, deposit, line_of, shown_sequence
 from lms.service.packing import pack
 from lms.service.setting import NO_SECRET, Setting, provisioned
@@ -52,11 +52,11 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
     NothingEnrolled, Retired, and the errors of the places that keep packages.
     """
     state = provisioned(setting)
-    if not state.destinations:
-        raise NothingEnrolled("cannot archive: no destination is enrolled")
+    _require_destination(state)
     setting.step("making a package")
     refusals: list[LmsError] = []
     state, lines = _lines(setting, state, endorsement_auth, refusals)
+    _require_destination(state)  # an authority may have brought the list that withdraws the last one
     state, package_id, document = _next_package(setting, state)
     setting.store.save_package(document)
     places = [partial(_deposit, line, identity, package_id, document) for identity, line in lines.items()]
@@ -86,11 +86,18 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
     return state
 
 
+def _require_destination(state: PlatformState) -> None:
+    if not state.destinations:
+        raise NothingEnrolled("cannot archive: no destination is enrolled")
+    if not standing(state).destinations:
+        raise NothingEnrolled("cannot archive: the owner withdrew every authority that is enrolled")
+
+
 def places_of(setting: Setting, state: PlatformState) -> list[str]:
     """Where the newest package lies, in words for a person; nowhere before the first."""
     if state.package_id is None:
         return []
-    held = [d.identity for d in state.destinations if d.held == state.archived]
+    held = [d.identity for d in standing(state).destinations if d.held == state.archived]
     places = [f"authority {identity}" for identity in held]
     found = [place.find(state.platform_id, state.archived, state.package_id) for place in setting.archives]
     if setting.recovery is not None:
@@ -101,11 +108,15 @@ def places_of(setting: Setting, state: PlatformState) -> list[str]:
 def _lines(
     setting: Setting, state: PlatformState, endorsement_auth: Secret, refusals: list[LmsError]
 ) -> tuple[PlatformState, dict[str, Line]]:
-    """A line to each authority that is enrolled, by its ID; the state goes on above the Sequences that they know."""
+    """A line to each authority that is enrolled, by its ID; the state goes on above the Sequences that they know.
+
+    None to a withdrawn one, and it is no refusal: nothing is missing where nothing counts.
+    """
     lines: dict[str, Line] = {}
     owner = read_owner(state.owner_document)
     for destination in state.destinations:
-        if destination.kind is DestinationKind.MIGRATION_AUTHORITY:
+        withdrawn = destination.identity in withdrawn_authorities(state)
+        if destination.kind is DestinationKind.MIGRATION_AUTHORITY and not withdrawn:
             try:
                 authority = trusted_authority(trust_list_of(state), UUID(destination.identity))
                 state, line = line_of(setting, state, authority, endorsement_auth)
@@ -115,7 +126,8 @@ def _lines(
                 lines[destination.identity] = line
             except LmsError as error:
                 refusals.append(error)
-    return state, lines
+    # Who brought the list that withdraws it gets nothing more, either.
+    return state, {i: line for i, line in lines.items() if i not in withdrawn_authorities(state)}
 
 
 def _next_package(setting: Setting, state: PlatformState) -> tuple[PlatformState, UUID, bytes]:
@@ -124,7 +136,7 @@ def _next_package(setting: Setting, state: PlatformState) -> tuple[PlatformState
     # The number is spent before the package exists: no two packages ever share one.
     state = replace(state, sequence=state.sequence + 1, time_floor=now)
     setting.store.save(state)
-    package = build_package(state, setting.host_name, now, package_id, setting.store.load_ciphertext)
+    package = build_package(standing(state), setting.host_name, now, package_id, setting.store.load_ciphertext)
     document = sign(write_package(package), signer_of(setting.tpm, state))
     trust = PackageTrust(
         owner=read_owner(state.owner_document),

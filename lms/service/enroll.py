@@ -10,7 +10,7 @@ from lms.model.packages import DestinationKind, InnerKey, MsaApproval
 from lms.model.platform import EnrolledDestination, PlatformState
 from lms.model.policies import Branch, BranchKind
 from lms.model.secret import Secret
-from lms.model.trust import Identity, Role, TrustedAuthority, TrustList
+from lms.model.trust import Role, TrustedAuthority, TrustList
 from lms.service.setting import NO_SECRET, Setting, provisioned
 from lms.wire.anchor import read_owner
 from lms.wire.tpm.credential import make_credential
@@ -57,10 +57,28 @@ def trust_list_of(state: PlatformState) -> TrustList | None:
     return None if state.trust_list is None else read_trust_list(state.trust_list, read_owner(state.owner_document))
 
 
+def withdrawn_authorities(state: PlatformState) -> frozenset[str]:
+    """IDs of the authorities that the newest trust list here withdraws."""
+    trust_list = trust_list_of(state)
+    listed = () if trust_list is None else trust_list.withdrawn
+    return frozenset(str(w.identity.uuid) for w in listed if w.identity.role is Role.MIGRATION_AUTHORITY)
+
+
+def standing(state: PlatformState) -> PlatformState:
+    """The state as it counts: without withdrawn authorities, and stale where the newest package counts on one."""
+    withdrawn = withdrawn_authorities(state)
+    counted_on = any(d.identity in withdrawn and d.held == state.archived for d in state.destinations)
+    return replace(
+        state,
+        destinations=tuple(d for d in state.destinations if d.identity not in withdrawn),
+        to_enroll=tuple(i for i in state.to_enroll if i not in withdrawn),
+        unarchived=state.unarchived or (counted_on and state.package_id is not None),
+    )
+
+
 def trusted_authority(trust_list: TrustList | None, ma_id: UUID | None) -> TrustedAuthority:
     """The authority with this ID, or the only one. Raises AuthorityUnknown."""
-    listed = () if trust_list is None else trust_list.authorities
-    known = tuple(a for a in listed if trust_list and not trust_list.withdrawn_since(_identity(a)))
+    known = () if trust_list is None else trust_list.standing_authorities
     found = tuple(a for a in known if ma_id in (None, a.ma_id))
     if len(found) == 1:
         return found[0]
@@ -68,10 +86,6 @@ def trusted_authority(trust_list: TrustList | None, ma_id: UUID | None) -> Trust
         raise AuthorityUnknown("cannot find the authority: the owner's trust list here names no such one")
     names = ", ".join(str(a.ma_id) for a in found)
     raise AuthorityUnknown(f"cannot choose an authority: the trust list names {names}")
-
-
-def _identity(authority: TrustedAuthority) -> Identity:
-    return Identity(Role.MIGRATION_AUTHORITY, authority.ma_id)
 
 
 def enroll_again(setting: Setting, state: PlatformState, owner_auth: Secret) -> PlatformState:

@@ -61,7 +61,7 @@ def next_trust_list(known: TrustList, changed: TrustList, now: datetime) -> Trus
         return known
     _judge_apart(changed)
     if now < known.issued:
-        raise TrustListConflict("cannot approve: the clock is behind the newest trust list")
+        raise TrustListConflict("cannot sign a trust list: the clock is behind the newest one")
     return replace(changed, number=known.number + 1, issued=now)
 
 
@@ -122,7 +122,9 @@ def make_sheet(platform_id: UUID, drsk: bytes, owner: Owner, listed: TrustList, 
         platform_id=platform_id,
         owner_document=owner.document,
         policy=owner_policy(drsk, owner),
-        authorities=tuple(SheetAuthority(a.ma_id, a.addresses[0], name_of(a.vault)) for a in listed.authorities),
+        authorities=tuple(
+            SheetAuthority(a.ma_id, a.addresses[0], name_of(a.vault)) for a in listed.standing_authorities
+        ),
         drsk=drsk,
         sequence=sequence,
     )

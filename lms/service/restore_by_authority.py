@@ -192,7 +192,7 @@ def _lost_by_state(order: AuthorityOrder, state: PlatformState) -> _Lost:
     owner, trusted = read_owner(state.owner_document), trust_list_of(state)
     held = [d.identity for d in state.destinations if d.kind is DestinationKind.MIGRATION_AUTHORITY]
     held += [i for i in state.to_enroll if i != owner.token_id]
-    listed = () if trusted is None else trusted.authorities
+    listed = () if trusted is None else trusted.standing_authorities
     known = [a for a in listed if str(a.ma_id) in held]
     return _Lost(
         platform_id=state.platform_id,

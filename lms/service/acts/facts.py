@@ -11,11 +11,11 @@ from typing import Any, Final
 from lms.model.keys import digits
 from lms.model.packages import DestinationKind
 from lms.model.platform import EnrolledDestination, Health, PlatformState
-from lms.model.trust import Identity, Role, TrustedAuthority, TrustList
+from lms.model.trust import TrustedAuthority, TrustList
 from lms.service.acts.call import Answer, Call
 from lms.service.archive import places_of
 from lms.service.diagnosis import WORDS, Reason, diagnose
-from lms.service.enroll import trust_list_of
+from lms.service.enroll import standing, trust_list_of, withdrawn_authorities
 from lms.service.setting import Setting, provisioned
 from lms.wire.anchor import read_owner
 
@@ -35,7 +35,7 @@ _RETIRED: Final = "another one took this platform over (a new board, or a clone)
 
 def facts(state: PlatformState, health: Health | None = None) -> Answer:
     """What the state tells, without a look at the TPM; `health` where that look said more."""
-    health = health or state.health
+    health = health or standing(state).health
     return {
         "platform": str(state.platform_id),
         "state": health.value,
@@ -63,7 +63,8 @@ def status(call: Call, setting: Setting) -> Answer:
     known: Answer = {
         "reason": reason.value,
         "explanation": _explained(reason, state),
-        "to-enroll": list(state.to_enroll),
+        "to-enroll": list(standing(state).to_enroll),
+        "withdrawn": _withdrawn(state),
         "owner-auth-set": setting.tpm.owner_auth_is_set(),
         "lockout-auth-set": setting.tpm.lockout_auth_is_set(),
     }
@@ -72,9 +73,19 @@ def status(call: Call, setting: Setting) -> Answer:
 
 def _explained(reason: Reason, state: PlatformState) -> str:
     """What was found in this TPM, and what the authorities said of it."""
-    if reason is not Reason.INTACT or not state.retired_at:
-        return WORDS[reason]
-    return f"{WORDS[reason]}, but authorities know this TPM no more: {_RETIRED}"
+    words = WORDS[reason]
+    if reason is Reason.INTACT and state.retired_at:
+        words += f", but authorities know this TPM no more: {_RETIRED}"
+    if withdrawn := _withdrawn(state):
+        words += f"; the owner withdrew authority {', '.join(withdrawn)}: nothing there counts, enroll another one"
+    return words
+
+
+def _withdrawn(state: PlatformState) -> list[str]:
+    """IDs of destinations, of now or of before a restore, that the owner took back."""
+    named = dict.fromkeys((*(d.identity for d in state.destinations), *state.to_enroll))
+    withdrawn = withdrawn_authorities(state)
+    return [identity for identity in named if identity in withdrawn]
 
 
 def _described(destination: EnrolledDestination) -> Answer:
@@ -95,8 +106,9 @@ def _age(setting: Setting, state: PlatformState) -> Answer:
 def _findings(state: PlatformState, known: Mapping[str, Any]) -> list[str]:
     """What an administrator should see to, beside the state itself."""
     found = {
-        "restored-not-enrolled": bool(state.to_enroll),
+        "restored-not-enrolled": bool(known["to-enroll"]),
         "retired": bool(state.retired_at),
+        "withdrawn": bool(known["withdrawn"]),
         "owner-auth-unset": not known["owner-auth-set"],
         "lockout-auth-unset": not known["lockout-auth-set"],
     }
@@ -125,7 +137,7 @@ def authorities(call: Call, setting: Setting) -> Answer:
 
 def _authority(authority: TrustedAuthority, trust_list: TrustList, held: Mapping[str, int]) -> Answer:
     identity = str(authority.ma_id)
-    withdrawn = trust_list.withdrawn_since(Identity(Role.MIGRATION_AUTHORITY, authority.ma_id))
+    withdrawn = trust_list.withdrawn_since(authority.role_identity)
     return {
         "id": identity,
         "addresses": list(authority.addresses),

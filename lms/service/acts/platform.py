@@ -19,7 +19,7 @@ from lms.service.acts.owner_auth import owner_auth_for_new_keys
 from lms.service.acts.restore import PASSING, POLL_S, why_waiting
 from lms.service.archive import archive, places_of
 from lms.service.diagnosis import WORDS, Reason, diagnose
-from lms.service.enroll import enroll_authority, enroll_token
+from lms.service.enroll import enroll_authority, enroll_token, standing
 from lms.service.enrolment import accept_grant, request_enrolment
 from lms.service.enrolment_by_authority import enroll_by_authority
 from lms.service.forget import forget
@@ -151,6 +151,6 @@ def make_archive(call: Call, setting: Setting) -> Answer:
     """A new package at every place that keeps packages."""
     _refuse_other_tpm(setting, "archive")
     state = archive(setting, call.secret(ENDORSEMENT_AUTH))
-    remote = any(d.kind is DestinationKind.MIGRATION_AUTHORITY for d in state.destinations)
+    remote = any(d.kind is DestinationKind.MIGRATION_AUTHORITY for d in standing(state).destinations)
     alone = not setting.archives and not remote
     return facts(state) | {"changed": True, "places": places_of(setting, state), "only-copy": alone}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lms.errors import TakeOver
+from lms.errors import SignerWithdrawn, TakeOver
 from lms.model.exchange import EnrolmentGrant, VerifiedEnrolment
 from lms.model.owner import Owner
 from lms.model.release import EnrolmentAnswer, EnrolmentOrder
-from lms.model.trust import Mode, Pair, TrustedPlatform, TrustList
+from lms.model.trust import Identity, Mode, Pair, Role, TrustedPlatform, TrustList
 from lms.service.judgement import (
     encrypt_certificates,
     issue_platform,
@@ -31,11 +31,14 @@ def grant_platform(order: EnrolmentOrder, owner: Owner, keys: OwnerKeys) -> Enro
     """Judge the enrolment request of a platform and grant it.
 
     Raises the errors of `read_platform_enrolment`, DigitsDiffer, RegisterStale, EkUntrusted, PolicyMismatch,
-    TakeOver, TrustListConflict.
+    SignerWithdrawn, TakeOver, TrustListConflict.
     """
     enrolment = read_platform_enrolment(order.request)
     judge_digits(order.digits, enrolment.request_id)
     known = open_register(order.trust_list, owner, enrolment.trust_list_number, order.now)
+    identity = Identity(Role.PLATFORM, enrolment.platform.platform_id)
+    if known.withdrawn_since(identity) is not None:
+        raise SignerWithdrawn(f"cannot approve: '{identity.urn}' was withdrawn")
     judge_ek(enrolment.ek)
     vouching = with_vouched(known, enrolment.ek) if order.vouch else known
     judge_genuine(enrolment.ek, enrolment.ek_certificates, order.ek_roots, vouching, order.now)
@@ -50,7 +53,7 @@ def grant_platform(order: EnrolmentOrder, owner: Owner, keys: OwnerKeys) -> Enro
     answer = EnrolmentGrant(
         request_id=enrolment.request_id,
         certificates=encrypt_certificates(certificates, enrolment.ek, enrolment.ak_name),
-        approvals=tuple(a for authority in listed.authorities for a in authority.approvals),
+        approvals=tuple(a for authority in listed.standing_authorities for a in authority.approvals),
         trust_list=trust_list,
         sheet=sheet,
         mode=Mode.TPM,
