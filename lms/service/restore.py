@@ -25,8 +25,9 @@ from lms.service.signing import make_signing_key
 from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.anchor import read_owner
 from lms.wire.package_v1 import read_package
+from lms.wire.signature import read_certificate
 from lms.wire.tpm.inner_key import read_inner_plaintext
-from lms.wire.tpm.public import name_of
+from lms.wire.tpm.public import ec_public_key, name_of, read_public
 from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
 from lms.wire.trust_list import read_trust_list
 
@@ -103,10 +104,21 @@ def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) 
         ),
     )
     key = recoverable(content, state)
-    # Without a state nothing here tells which platform this is: only the owner does.
-    if state is None and not _confirmed(order, key):
+    if not _is_known(verified, state) and not _confirmed(order, key):
         raise _unconfirmed(content, key)
     return verified
+
+
+def _is_known(verified: VerifiedPackage, state: PlatformState | None) -> bool:
+    """Whether this machine knows by itself whose package it is; without a state nothing here tells."""
+    if state is None:
+        return False
+    if verified.approved or verified.content.header.sequence <= state.sequence:
+        return True  # of an old one nothing counts but the key, which is proven
+    # Whoever has a package can sign another one around its blob, with a Sequence and entries of his own.
+    own = state.signing_key
+    signer = read_certificate(verified.certificates[0])[1]
+    return own is not None and ec_public_key(read_public(own.key.public)) == signer
 
 
 def _confirmed(order: RestoreOrder, key: MigratingKey) -> bool:
