@@ -124,7 +124,7 @@ class TpmUnavailable(LmsError):
 class TpmLockedOut(LmsError):
     blame = Blame.TPM
     retry = True
-    hint = "wait until the lock-out ends, or reset it with the lock-out authorisation"
+    hint = "wait until it forgets the wrong guesses, or end it by its lock-out authorisation: tpm2_dictionarylockout -c"
 
 
 class TpmBusy(LmsError):
@@ -146,7 +146,8 @@ class NvFull(LmsError):
 class HandleOccupied(LmsError):
     blame = Blame.TPM
     hint = (
-        "is it this owner's: `lmsctl restore` or `provision --adopt`; else configure a free handle, or say which may go"
+        "is it this owner's: `lmsctl restore` or `lmsctl provision --adopt`; another's: configure a free handle, "
+        "or let it go by its Name with `lmsctl restore --replace-foreign NAME`"
     )
     hints: ClassVar[Mapping[str, str]] = {
         AUTHORITY_PROGRAM: "another key lives at this handle; take it away, or give the authority another TPM"
@@ -352,7 +353,10 @@ class AuthorityBusy(LmsError):
 
 class NotAuthenticated(LmsError):
     blame = Blame.AUTHORITY
-    hint = "the authority did not accept the proof that this TPM holds its keys; try again, then check the TPM"
+    hint = (
+        "try again; if it stays so, check the address: somebody may stand there who passes on the questions of another "
+        "authority, or the TPM does not hold its keys"
+    )
 
 
 class SessionExpired(LmsError):

@@ -61,6 +61,11 @@ class Line:
             body += self.connection.recv(65536)
         return head + b"\r\n\r\n" + body
 
+    @property
+    def last(self) -> bytes:
+        """The request that is to be answered."""
+        return self._server.heard[-1]
+
     def send(self, data: bytes) -> None:
         self.connection.sendall(data)
 

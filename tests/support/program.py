@@ -19,7 +19,8 @@ class Program:
     """One program at a time, as `act` of the server; it is ready when `start` returns."""
 
     def __init__(self, victims: Victims, act: str, config: Path, files: Mapping[str, Path]) -> None:
-        self._victims, self._act, self._config, self._files = victims, act, config, files
+        self.act = act
+        self._victims, self._config, self._files = victims, config, files
         self._directory = Path(tempfile.mkdtemp(prefix="program-"))
         self._said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._said.bind(str(self._directory / "notify"))
@@ -35,14 +36,14 @@ class Program:
     def start(self) -> None:
         """Start it; what it says to systemd tells when it is ready."""
         environment = {"NOTIFY_SOCKET": str(self._directory / "notify")}
-        self._victims.start(self._act, self._config, self._files, environment=environment)
+        self._victims.start(self.act, self._config, self._files, environment=environment)
         self._ended = self._waiter.submit(self._victims.wait)
         while True:
             try:
                 if "READY=1" in self._said.recv(4096).decode():
                     return
             except TimeoutError:
-                assert not self._ended.done(), f"{self._act} ended by itself"
+                assert not self._ended.done(), f"{self.act} ended by itself"
 
     def kill(self) -> None:
         """End it as a power cut does."""

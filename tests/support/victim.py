@@ -23,6 +23,7 @@ from typing import Any
 KILLED = -signal.SIGKILL
 AUTHORITY = "authority"  # an act of the victim: `lms-authority` with the JSON list in the file `words`
 DAEMON = "daemon"  # an act of the victim: `lmsd`, until it is told to stop
+IMPATIENT = "impatient"  # the same, and it waits for an authority three seconds instead of a minute
 JOBS = "jobs"  # an act of the victim: run the jobs of the order in the file `order`
 _FILE_EVENTS = ("os.rename", "os.link", "os.remove")
 
@@ -153,7 +154,14 @@ def _daemon(order: dict[str, Any]) -> int:
     return daemon.main()
 
 
-_OTHERS = {JOBS: _jobs, AUTHORITY: _authority, DAEMON: _daemon}
+def _impatient(order: dict[str, Any]) -> int:
+    from lms.adapters.authority import AuthorityClient
+
+    AuthorityClient.__init__.__kwdefaults__["deadline_s"] = 3.0
+    return _daemon(order)
+
+
+_OTHERS = {JOBS: _jobs, AUTHORITY: _authority, DAEMON: _daemon, IMPATIENT: _impatient}
 
 
 def _watch(points: Points) -> None:

@@ -147,6 +147,7 @@ class World:
     ) -> None:
         self._ground, self._of = ground, of
         self.kills = 0  # how often a program was killed
+        self._away: set[Program] = set()
         self.directory = directory
         self.office = Office(now=now()) if of is None else replace(of.office, sheets=dict(of.office.sheets))
         if of is not None:
@@ -214,11 +215,15 @@ class World:
         await self._end_watch()
         for program in programs:
             program.stop()
+        self._away |= {*programs}
+        self._begin_watch()
         try:
             yield
         finally:
+            await self._end_watch()
             for program in programs:
                 program.start()
+            self._away -= {*programs}
             self._begin_watch()
 
     def _lmsd(self, stack: AsyncExitStack) -> tuple[Program, CuttingProxy]:
@@ -251,7 +256,8 @@ class World:
             program.start()
 
     def _begin_watch(self) -> None:
-        self._watchers = [asyncio.create_task(self._watch(p)) for p in (self.daemon, self.authority)]
+        here = {self.daemon, self.authority} - self._away
+        self._watchers = [asyncio.create_task(self._watch(program)) for program in here]
 
     async def _end_watch(self) -> None:
         for watcher in self._watchers:

@@ -12,6 +12,7 @@ import select
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from cryptography import x509
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from lms.adapters.authority.deadline import Attempt, TimedSocket, connect
-from lms.errors import AuthorityBusy, AuthorityFailed, AuthorityUnreachable, BadRequest, LmsError
+from lms.errors import AuthorityBusy, AuthorityFailed, AuthorityUnreachable, AuthorityUntrusted, BadRequest, LmsError
 from lms.model.addresses import endpoint_of
 from lms.model.secret import Secret
 
@@ -111,6 +112,14 @@ def _show(context: ssl.SSLContext, station: ClientCertificate) -> None:
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
 
 
+def _judged_at(address: str, judge: Callable[[bytes], None], leaf: bytes) -> None:
+    """An authority may have several addresses: whoever is refused is named by his."""
+    try:
+        judge(leaf)
+    except AuthorityUntrusted as error:
+        raise AuthorityUntrusted(f"cannot use '{address}': {error}") from None
+
+
 class Channel:
     """The way to one address; at most one connection, kept between calls. Not for several threads at once."""
 
@@ -121,7 +130,7 @@ class Channel:
         except ValueError:
             raise BadRequest(f"cannot use '{address}' as an address: expected https://HOST:PORT") from None
         self._address = address
-        self._connection = _Pinned(host, port, _tls(station), judge)
+        self._connection = _Pinned(host, port, _tls(station), partial(_judged_at, address, judge))
 
     @property
     def leaf(self) -> bytes:

@@ -71,6 +71,16 @@ MEANINGS: Final[Meanings] = {
     0x923: TpmUnavailable,  # NV_UNAVAILABLE
 }
 
+# What a person is told beside the code, which is for a journal and a search.
+_WORDS: Final[Mapping[type[LmsError], str]] = {
+    OwnerAuthFailed: "the owner authorisation is missing or wrong",
+    NvFull: "there is no room for it in the TPM",
+    TpmLockedOut: "the TPM is locked out",
+    TpmBusy: "the TPM has no free slot",
+    HandleOccupied: "something else is there",
+    BlobRefused: "it was altered, or belongs to another key",
+}
+
 _TPM_LAYERS: Final = (0, 11, 12)  # the TPM itself, and what a resource manager passes on or says in its place
 _TCTI_LAYER: Final = 10
 _ESYS_LAYER: Final = 7
@@ -116,7 +126,8 @@ def translated(error: TSS2_Exception, action: str, meanings: Meanings) -> LmsErr
         return type(known)(f"cannot {action}: {known}") if known else TpmFailed(f"cannot {action}: {error}")
     bare, about = _split(code)
     kind = meanings.get(bare) or MEANINGS.get(bare, TpmFailed)
-    return kind(f"cannot {action}: {_symbol(bare)}{about}")
+    words = f"{_WORDS[kind]}, " if kind in _WORDS else ""
+    return kind(f"cannot {action}: {words}{_symbol(bare)}{about}")
 
 
 @contextmanager
