@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 
 from lms.errors import BadRequest, LmsError, NoSuchJob
@@ -137,12 +138,16 @@ class JobBook:
         task.record = record
 
     def _prune(self) -> None:
-        finished = [t.record for t in self._tasks.values() if t.record.finished_at is not None]
-        now = self._now()
-        for place, record in enumerate(reversed(finished)):
-            assert record.finished_at is not None
-            if place >= _KEPT or now - record.finished_at > _KEPT_FOR:
-                del self._tasks[record.job.number]
+        """Forget what ended long ago; of too many the oldest of who has most: a flood pushes out its own."""
+        ended = [(t.record.finished_at, t.job) for t in self._tasks.values() if t.record.finished_at is not None]
+        kept: dict[int, list[Job]] = {}
+        for finished_at, job in sorted(ended, key=itemgetter(0)):
+            if self._now() - finished_at > _KEPT_FOR:
+                del self._tasks[job.number]
+            else:
+                kept.setdefault(job.uid, []).append(job)
+        for _ in range(sum(map(len, kept.values())) - _KEPT):
+            del self._tasks[max(kept.values(), key=len).pop(0).number]
 
     def _write(self) -> None:
         self._prune()

@@ -133,3 +133,36 @@ def test_a_job_changes_only_as_the_table_says(before, after):
     else:
         with pytest.raises(LmsError):
             job.moved(after)
+
+
+def test_a_flood_of_finished_jobs_pushes_out_its_own(platform):
+    def make(call, setting):
+        call.offer("password", OWNER_AUTH)
+        return {}
+
+    with Jobs(platform, {"act": done, "make": make}) as jobs:
+        mine = jobs.submit("make", uid=1000)
+        jobs.settled(mine)
+        flood = [jobs.submit("act", uid=1001) for _ in range(120)]
+        jobs.settled(flood[-1])
+        assert len(jobs.runner.jobs()) == 100
+        assert jobs.runner.collect(mine, "password") == OWNER_AUTH
+        with pytest.raises(NoSuchJob):
+            jobs.runner.job(flood[0])
+
+
+def test_a_job_that_waited_long_stays_as_long_as_others_when_it_ends(platform):
+    def wait(call, setting):
+        call.require("data")
+        return {}
+
+    with Jobs(platform, {"act": done, "wait": wait}) as jobs:
+        waiting = jobs.submit("wait")
+        jobs.settled(waiting)
+        for _ in range(110):
+            platform.now += timedelta(seconds=1)
+            jobs.run("act")
+        platform.now += timedelta(seconds=1)
+        jobs.supply(waiting, "data", b"x")
+        jobs.until(waiting, JobState.FINISHED)
+        assert jobs.runner.job(waiting).result is JobResult.DONE
