@@ -8,8 +8,8 @@ Who signed, and whether it may, is judged afterwards (`lms.wire.signature`, `lms
 from __future__ import annotations
 
 import re
+from collections import defaultdict, deque
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 from xml.parsers import expat
@@ -104,7 +104,10 @@ def canonical(element: etree._Element) -> bytes:
     return etree.tostring(element, method="c14n", exclusive=True, with_comments=False)
 
 
-@cache
+# A schema keeps the errors of its last document: two threads never have one at the same time.
+_IDLE: Final[defaultdict[str, deque[etree.XMLSchema]]] = defaultdict(deque)
+
+
 def _schema(name: str) -> etree.XMLSchema:
     folder = files("lms.wire") / "schemas"
 
@@ -143,11 +146,17 @@ def read_document(document: bytes, kind: DocumentKind) -> etree._Element:
 
 def check_schema(element: etree._Element, name: str) -> None:
     """Hold an element against a schema file of this package. Raises SchemaViolation."""
-    schema = _schema(name)
-    if not schema.validate(element):
-        first = schema.error_log.last_error  # type: ignore[attr-defined]
-        reason = f"{first.message} (line {first.line})"
-        raise SchemaViolation(f"cannot accept a {etree.QName(element).localname}: {reason}")
+    try:
+        schema = _IDLE[name].pop()
+    except IndexError:
+        schema = _schema(name)
+    try:
+        if not schema.validate(element):
+            first = schema.error_log.last_error  # type: ignore[attr-defined]
+            reason = f"{first.message} (line {first.line})"
+            raise SchemaViolation(f"cannot accept a {etree.QName(element).localname}: {reason}")
+    finally:
+        _IDLE[name].append(schema)
 
 
 def root_name(document: bytes) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from lms.errors import (
@@ -264,6 +266,26 @@ def test_non_strict_base64_is_refused(good):
 def test_unsigned_documents_are_refused_by_the_schema(good):
     start, end = good.index(b"<ds:Signature"), good.index(b"</ds:Signature>") + 15
     refused(good[:start] + good[end:], SchemaViolation)
+
+
+def test_documents_that_are_read_at_once_are_judged_each_by_itself(good):
+    """Strangers of an authority send what no schema allows while others send what is good."""
+    bad = good.replace(b"HostName>", b"HostNome>")
+
+    def judge(number: int) -> list[bool]:
+        judged = []
+        for turn in range(50):
+            try:
+                read_package(bad if (number + turn) % 2 else good)
+            except SchemaViolation as error:
+                judged.append("HostNome" not in str(error))
+            else:
+                judged.append(True)
+        return judged
+
+    with ThreadPoolExecutor(4) as threads:
+        for number, judged in enumerate(threads.map(judge, range(4))):
+            assert judged == [(number + turn) % 2 == 0 for turn in range(50)]
 
 
 def test_certificate_bundle_round_trip():
