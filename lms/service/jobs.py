@@ -46,6 +46,8 @@ _WRONG: Final[Mapping[type[LmsError], str]] = {
 }
 _LACKING: Final = frozenset({OwnerAuthFailed, EndorsementAuthFailed})
 _WRONG_MAX: Final = 3
+# What reads documents that anybody hands in, and neither state nor TPM: a large one holds up nothing else.
+_APART: Final = frozenset({"inspect", "verify"})
 # How long a question waits for a job that is at work.
 _PATIENCE_S: Final = 15.0
 # What passes by itself and may be tried again unattended, and after how many seconds.
@@ -133,10 +135,13 @@ class JobRunner:
     def ask(self, verb: str, options: Mapping[str, Any], secrets: Mapping[str, bytes], uid: int) -> Answer:
         """The answer of an act that changes nothing, at once: no job, nothing is written down, it waits for nothing.
 
-        Not while another act is at work, because a TPM does one thing at a time. Raises Busy, and the act's errors.
+        Not while another act is at work, because a TPM does one thing at a time, unless it needs none. Raises Busy,
+        and the act's errors.
         """
         given = {**self._standing, **{word: Secret(value) for word, value in secrets.items()}}
         call = Call(options, given, caller=self._caller_of(uid))
+        if verb in _APART:
+            return self._acts[verb](call, self._setting)
         return self._alone(self._acts[verb], call, self._setting, _PATIENCE_S)
 
     def jobs(self) -> tuple[Job, ...]:

@@ -63,6 +63,16 @@ def test_one_act_runs_after_the_other_and_each_step_is_told(jobs, held):
     assert [j.progress for j in jobs.told if j.number == first] == ["", "", "first", "second", ""]
 
 
+def test_a_document_is_looked_at_beside_an_act_that_runs(jobs, held, token):
+    number = jobs.submit("hold")
+    assert held.began.wait(_HANGS_S)
+    said = jobs.runner.ask("inspect", {}, {"token": token.document}, 1000)
+    assert said == jobs.runner.ask("inspect", {}, {"token": token.document}, 0)
+    assert jobs.runner.job(number).state is JobState.RUNNING
+    held.go.set()
+    assert jobs.settled(number).result is JobResult.DONE
+
+
 def test_a_queued_job_that_is_canceled_never_runs(jobs, held):
     first = jobs.submit("hold")
     assert held.began.wait(_HANGS_S)
