@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from datetime import timedelta
@@ -151,3 +152,12 @@ def test_what_a_rescue_system_needs_lies_outside_the_root(provisioned, tmp_path)
     assert recovery.package() == provisioned.store.load_package()
     assert recovery.sheet() is None  # nobody approved this machine, nobody issued a sheet
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "boot" / "lms").iterdir()} == {0o600}
+
+
+def test_a_pipe_in_the_place_of_a_package_is_not_waited_for(tmp_path):
+    recovery = RecoveryDirectory(tmp_path)
+    (tmp_path / "lms-recovery.xml").write_bytes(b"sheet")
+    os.mkfifo(tmp_path / "lms-package.xml")
+    with pytest.raises(FileProblem, match="no regular file"):
+        recovery.package()
+    assert recovery.sheet() == b"sheet"

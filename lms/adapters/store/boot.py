@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from lms.files import ensure_directory, read_file, write_file
+from lms.files import ensure_directory, read_regular_file, write_file
 from lms.wire.document import MIB
 
 SHEET: Final = "lms-recovery.xml"
@@ -46,4 +46,5 @@ class RecoveryDirectory:
 
     def _read(self, name: str, max_bytes: int) -> bytes | None:
         path = self._directory / name
-        return read_file(path, max_bytes) if path.exists() else None
+        # Whoever had the disk in his hands may have put a pipe there, for which the service would wait for ever.
+        return read_regular_file(path, max_bytes) if path.exists() else None
