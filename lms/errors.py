@@ -66,7 +66,7 @@ class JobWaits(LmsError):
 
 class JobCanceled(LmsError):
     blame = Blame.CALLER
-    hint = "somebody canceled it; the same command again goes on where it stopped"
+    hint = "somebody canceled it; give the same command again, it goes on where it stopped"
 
 
 class TooManyJobs(LmsError):
@@ -100,7 +100,7 @@ class OwnerAuthFailed(LmsError):
 
 class AuthFailed(LmsError):
     blame = Blame.AUTHORISATION
-    hint = "the authorisation of this TPM object is another one; repeated failures lock the TPM"
+    hint = "give the password of this entry or key; many wrong ones in a row may lock the TPM for a while"
 
 
 class NotAuthorized(LmsError):
@@ -161,7 +161,7 @@ class KeyNotFound(LmsError):
 
 class NotMigratable(LmsError):
     blame = Blame.TPM
-    hint = "the key is fixed to its TPM (fixedTPM or fixedParent) and can never leave it"
+    hint = "the key is fixed to its TPM and can never leave it: make a new one without fixedTPM and fixedParent"
 
 
 class PolicyRefused(LmsError):
@@ -190,7 +190,7 @@ class DocumentError(LmsError):
 
 
 class TooLarge(DocumentError):
-    hint = "the document exceeds the limit; a genuine one of this kind never does"
+    hint = "a genuine document of this kind is never so large: check that it is the right file"
 
 
 class MalformedXml(DocumentError):
@@ -222,7 +222,7 @@ class UntrustedSigner(DocumentError):
 
 
 class WrongRole(DocumentError):
-    hint = "the signer may not sign this kind of document, or speaks for another platform or authority"
+    hint = "the signer may not sign this, or speaks for another platform or authority: check whose file this is"
 
 
 class SignerWithdrawn(DocumentError):
@@ -242,7 +242,7 @@ class PackageStale(DocumentError):
 
 
 class WrongDestination(DocumentError):
-    hint = "the package holds no blob for this destination; choose another copy or another destination"
+    hint = "the package holds nothing for this destination: use another package, or restore at another destination"
 
 
 class MalformedStructure(DocumentError):
@@ -250,31 +250,33 @@ class MalformedStructure(DocumentError):
 
 
 class NameMismatch(DocumentError):
-    hint = "a key's Name does not follow from its public area: the document was put together by a stranger"
+    hint = "a key is not the one that it says: a stranger put the document together, use another copy"
 
 
 class BadAttributes(DocumentError):
-    hint = "a key has attributes that its role forbids"
+    hint = "a key has attributes that its role forbids: use another copy, and find out who made this one"
 
 
 class PolicyMismatch(DocumentError):
-    hint = "a key's policy is not the one that the document states"
+    hint = "a key's policy is not the one that the document states: use another copy, and find out who made this one"
 
 
 class ApprovalInvalid(DocumentError):
-    hint = "the approval is for another key, another destination or by another approval root"
+    hint = (
+        "the approval is for another key or destination, or by another owner: ask for one that names this destination"
+    )
 
 
 class CertificationInvalid(DocumentError):
-    hint = "the evidence of the key's birth in a TPM does not fit the key"
+    hint = "the evidence of the key's birth does not fit the key: use another copy, and find out who made this one"
 
 
 class InnerKeyMismatch(DocumentError):
-    hint = "the inner key was made for another platform, chip or key"
+    hint = "the inner key was made for another platform, chip or key: ask for an approval of this machine's own request"
 
 
 class ContentMismatch(DocumentError):
-    hint = "the decrypted content belongs to another element: the document was put together by a stranger"
+    hint = "what was decrypted belongs to another element: a stranger put the document together, use another copy"
 
 
 class RequestInvalid(DocumentError):
@@ -306,7 +308,7 @@ class OwnerMismatch(DocumentError):
 
 
 class SheetMismatch(DocumentError):
-    hint = "this is another platform's recovery sheet: look for that of this machine, or leave it out"
+    hint = "this is another platform's recovery sheet: give that of this machine, or none"
 
 
 class SheetStale(DocumentError):
@@ -362,14 +364,14 @@ class NotAuthenticated(LmsError):
 class SessionExpired(LmsError):
     blame = Blame.AUTHORITY
     retry = True
-    hint = "authenticate again"
+    hint = "the session at the authority ended: try again"
 
 
 class NotAuthorised(LmsError):
     blame = Blame.AUTHORITY
     hint = "the authority knows no approval for this TPM: enroll with the Migration Selection Authority, or restore"
     hints: ClassVar[Mapping[str, str]] = {
-        AUTHORITY_PROGRAM: "the authority does not know this station, or it was withdrawn: the owner approves a new one"
+        AUTHORITY_PROGRAM: "this station is not known there, or was withdrawn: begin again with `lms-authority station init`"
     }
 
 
@@ -385,7 +387,7 @@ class Retired(NotAuthorised):
 
 class NotAtAuthority(LmsError):
     blame = Blame.AUTHORITY
-    hint = "the authority holds no such document for this platform"
+    hint = "the authority holds no such document for this platform: check with `lmsctl authorities` who should have it"
     hints: ClassVar[Mapping[str, str]] = {
         AUTHORITY_PROGRAM: "`lms-authority pending` lists what waits; compare it with the machine, digit by digit"
     }
@@ -400,6 +402,7 @@ class AboutRequest(LmsError):
     """What became of a request; `request_id` says of which, where the one who asked may know."""
 
     blame = Blame.AUTHORITY
+    hint = "ask the owner what became of the request"
 
     def __init__(self, text: str, request_id: bytes | None = None) -> None:
         super().__init__(text)
@@ -420,12 +423,12 @@ class Denied(AboutRequest):
 
 class AlreadyReleased(LmsError):
     blame = Blame.AUTHORITY
-    hint = "the keys went to another TPM before: the owner has to approve this one again, superseding that release"
+    hint = "the keys went to another TPM before: ask the owner to approve this one again, which ends that release"
 
 
 class LastPackage(LmsError):
     blame = Blame.AUTHORITY
-    hint = "the last good package goes only on a request that the Migration Selection Authority signed"
+    hint = "archive a newer package first: the last good one is never deleted on a platform's word alone"
 
 
 class PackageConflict(LmsError):
@@ -435,7 +438,7 @@ class PackageConflict(LmsError):
 
 class VaultFailed(LmsError):
     blame = Blame.AUTHORITY
-    hint = "the authority's database failed and nothing was kept: its operator checks its disk, its log and its rights"
+    hint = "the authority's database failed and nothing was kept: check its disk, its log and its rights"
 
 
 class VaultTooNew(LmsError):
@@ -470,7 +473,7 @@ class EkUntrusted(LmsError):
 
 class NotInitialised(LmsError):
     blame = Blame.STATE
-    hint = "run `lms-authority init` first; for a station `lms-authority station init`, then `station enroll`"
+    hint = "run `lms-authority init`; for a station `lms-authority station init`, then `lms-authority station enroll`"
 
 
 class NobodyServed(LmsError):
@@ -485,7 +488,7 @@ class VaultLost(LmsError):
 
 class SharedWithAuthority(LmsError):
     blame = Blame.STATE
-    hint = "keep the token on a station of its own, or say `--combined`: then every grant tells it"
+    hint = "keep the token on a station of its own, or say `lms-authority approve --combined`, which every grant tells"
 
 
 class FingerprintUnconfirmed(LmsError):
@@ -515,7 +518,7 @@ class NotEnrolled(LmsError):
 
 class TakeOver(LmsError):
     blame = Blame.STATE
-    hint = "find out whether it has a new board or is a clone; `--replacement` approves its new keys"
+    hint = "find out if it has a new board or is a clone; `lms-authority approve --replacement` approves its new keys"
 
 
 class RestoreFirst(LmsError):
@@ -535,7 +538,7 @@ class StateDamaged(LmsError):
 
 class AlreadyProvisioned(LmsError):
     blame = Blame.STATE
-    hint = "this platform is provisioned otherwise; what was fixed at provisioning cannot be changed"
+    hint = "give what this platform was provisioned with: what was fixed then stays, `lmsctl status` shows it"
 
 
 class CloneOrReplacement(LmsError):
@@ -581,7 +584,7 @@ class CiphertextLost(LmsError):
 class ProgramNotStarted(LmsError):
     blame = Blame.STATE
     retry = True
-    hint = "memory, processes or descriptors ran out, or the installation is damaged: free some, or install it again"
+    hint = "memory, processes or descriptors ran out: end other programs and try again, or install this one again"
 
 
 class Busy(LmsError):

@@ -247,7 +247,7 @@ ROWS = (
         "package of another platform",
         troubles.key_gone,
         lambda scene: by_token(scene, package=make_platform().signed(make_package())),
-        WrongRole, 6, ("platform", str(make_platform().id)), ("another platform",),
+        WrongRole, 6, ("platform", str(make_platform().id)), ("another platform", "check whose"),
         by_token,
     ),
     Row(
