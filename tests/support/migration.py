@@ -20,7 +20,8 @@ from lms.model.authorities import AuthorityIdentity, Kind, Peer
 from lms.model.exchange import VerifiedRestoreRequest
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, digits
 from lms.model.platform import PlatformState
-from lms.model.release import EnrolmentOrder, RestorationAnswer, RestorationOrder
+from lms.model.release import EnrolmentOrder, RestorationAnswer, RestorationOrder, WithdrawalOrder
+from lms.model.trust import Identity, Pair
 from lms.ports import VaultKey
 from lms.service.approving import approve_restore
 from lms.service.archive import archive
@@ -41,6 +42,7 @@ from lms.service.keeping.software import SoftwareVaultKey
 from lms.service.restore import Restored
 from lms.service.restore_by_authority import AuthorityOrder, restore_by_authority
 from lms.service.setting import NO_SECRET
+from lms.service.withdrawing import withdraw
 from lms.wire.restoration import read_restore_request
 from lms.wire.token_v1 import read_sheet
 from tests.support.documents import NOW, OwnerWorld, make_owner, uuid
@@ -95,6 +97,13 @@ class Office:
         self.trust_list = answer.trust_list
         self.sheets[asked.request.platform_id] = answer.sheet
         return answer.approval
+
+    def withdraw(self, identity: Identity, pair: Pair | None = None) -> bytes:
+        """Take an identity back, or one TPM of it; the trust list that says so."""
+        assert self.trust_list is not None
+        order = WithdrawalOrder(identity, pair, self.trust_list, self.now)
+        self.trust_list = withdraw(order, self.world.owner, self.world.keys).trust_list
+        return self.trust_list
 
 
 class Line:

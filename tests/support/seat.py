@@ -1,4 +1,4 @@
-"""A person at a terminal: reads what `lmsctl` shows there, types, and leaves."""
+"""A person at a terminal: reads what a program shows there, types, and leaves."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _HANGS_S = 60.0  # who waits longer waits in vain
 
 
 class Seat:
-    """One run of `lmsctl` with a terminal of its own."""
+    """One run of `lmsctl`, or of another program, with a terminal of its own."""
 
-    def __init__(self, *arguments: object, config: Path) -> None:
-        command = [sys.executable, "-m", "lms.cli.main", "--config", str(config), *map(str, arguments)]
+    def __init__(self, *arguments: object, config: Path, program: str = "lms.cli.main") -> None:
+        command = [sys.executable, "-m", program, "--config", str(config), *map(str, arguments)]
         self._pid, self._terminal = pty.fork()
         if self._pid == 0:
             os.execv(command[0], command)  # the terminal is its own: prompts and Ctrl-C are those of a shell

@@ -42,6 +42,10 @@ class Station:
         token = ("--token", self.token, "--token-password", self._password)
         return self.run("approve", request, *token, *first, "--vouch", *more)
 
+    def withdraw(self, identity: str) -> Said:
+        """Take an identity back."""
+        return self.run("withdraw", identity, "--token", self.token, "--token-password", self._password, "--yes")
+
     def init(self) -> Said:
         """Make the station and its request."""
         return self.run("station", "init", "--output", self.directory / "station.csr")
