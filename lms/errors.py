@@ -371,7 +371,7 @@ class NotAuthorised(LmsError):
     blame = Blame.AUTHORITY
     hint = "the authority knows no approval for this TPM: enroll with the Migration Selection Authority, or restore"
     hints: ClassVar[Mapping[str, str]] = {
-        AUTHORITY_PROGRAM: "this station is not known there, or was withdrawn: begin again with `lms-authority station init`"
+        AUTHORITY_PROGRAM: "this station is unknown there, or withdrawn: begin again with `lms-authority station init`"
     }
 
 
@@ -538,7 +538,7 @@ class StateDamaged(LmsError):
 
 class AlreadyProvisioned(LmsError):
     blame = Blame.STATE
-    hint = "give what this platform was provisioned with: what was fixed then stays, `lmsctl status` shows it"
+    hint = "this platform is provisioned otherwise: give what was given then, as `lmsctl status` shows it"
 
 
 class CloneOrReplacement(LmsError):

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
-from lms.errors import LmsError
+from lms.errors import ApprovalPending, JobWaits, LmsError
 
 
 class JobState(Enum):
@@ -42,13 +42,18 @@ TRANSITIONS: Final[Mapping[JobState, frozenset[JobState]]] = {
 class Awaiting(Exception):
     """No failure: the act cannot go on before the words are supplied. It is then run again from its beginning.
 
-    With `poll_s` it is also run again after so many seconds: what it waits for may come by another way.
+    With `poll_s` it is also run again after so many seconds: what it waits for may come by another way. `why` is the
+    error that would have ended it: its hint is told, and its name where it is more than that an answer is not there.
     """
 
-    def __init__(self, words: tuple[str, ...], message: str, poll_s: float | None = None) -> None:
+    def __init__(
+        self, words: tuple[str, ...], message: str, poll_s: float | None = None, why: LmsError | None = None
+    ) -> None:
         super().__init__(message)
         self.words = words
         self.poll_s = poll_s
+        self.hint = JobWaits.hint if why is None else why.hint
+        self.error = None if why is None or isinstance(why, ApprovalPending) else type(why).__name__
 
 
 @dataclass(frozen=True, slots=True)

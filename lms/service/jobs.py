@@ -169,7 +169,9 @@ class JobRunner:
             rest = tuple(w for w in task.job.waiting if w != word)
             given = frozenset({*task.record.given, word})
             if rest:
-                self._book.change(task, JobState.WAITING, given=given, waiting=rest, message=task.job.message)
+                self._book.change(
+                    task, JobState.WAITING, given=given, waiting=rest, message=task.job.message, hint=task.job.hint
+                )
             else:
                 self._book.change(task, JobState.QUEUED, given=given)
                 self._enqueue(task)
@@ -282,7 +284,8 @@ class JobRunner:
                 given -= frozenset(lack.words)
                 for word in lack.words:
                     task.secrets.pop(word, None)
-            self._book.settle(task, JobState.WAITING, given=given, waiting=lack.words, message=str(lack))
+            told = {"error": lack.error, "message": str(lack), "hint": lack.hint}
+            self._book.settle(task, JobState.WAITING, given=given, waiting=lack.words, **told)
             if lack.poll_s is not None:
                 self._later(task, lack.poll_s)
 

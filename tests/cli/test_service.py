@@ -233,7 +233,7 @@ def test_a_request_is_written_for_who_carries_it_by_hand(lost, served, files, tm
     assert said.json == {"waiting": "approval", "request": digits(pending.request_id), "job": 1}
     assert output.read_bytes() == pending.document
     unattended = lmsctl(*order[:-2], config=config)
-    assert (unattended.exit_code, unattended.json["error"]) == (5, "ApprovalPending")
+    assert (unattended.exit_code, unattended.json["error"]) == (5, "AuthorityUnreachable")
     assert digits(pending.request_id) in unattended.json["message"]
 
 

@@ -167,6 +167,15 @@ ROWS = (
         writes=True,
     ),
     Row(
+        "authority unreachable where the keys are to come back",
+        troubles.unreachable,
+        ask,
+        AuthorityUnreachable, 5, ("https://127.0.0.1:", "the owner has to approve request"),
+        ("network", "address", "nothing was lost"),
+        lambda scene: by_approval(scene, approved(scene)),
+        new_tpm=True,
+    ),
+    Row(
         "authority slow",
         troubles.silent,
         archive,

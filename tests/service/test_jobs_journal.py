@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from lms.adapters.store import JobFile
-from lms.errors import BadRequest, FileProblem, LmsError, MalformedStructure, NoSuchJob
+from lms.errors import BadRequest, FileProblem, LmsError, NoSuchJob, StateDamaged
 from lms.model.jobs import TRANSITIONS, Job, JobLedger, JobRecord, JobResult, JobState
 from lms.wire.record import read_record, write_record
 from tests.support.jobs import Jobs
@@ -114,7 +114,7 @@ def test_what_cannot_be_written_down_is_not_begun(platform):
 def test_a_journal_that_is_no_journal_is_refused(platform):
     assert JobFile(platform.state_directory).load() == JobLedger()
     (platform.state_directory / "jobs.json").write_text("{}")
-    with pytest.raises(MalformedStructure):
+    with pytest.raises(StateDamaged):
         Jobs(platform)
 
 

@@ -123,7 +123,7 @@ def _enroll_through(call: Call, setting: Setting, address: str) -> Answer:
             raise
         document, request_id = request_enrolment(setting)
         call.offer(GRANT, Secret(document))  # what is to be approved, for who carries it by hand
-        raise Awaiting((GRANT,), why_waiting(error, request_id), POLL_S) from None
+        raise Awaiting((GRANT,), why_waiting(error, request_id), POLL_S, error) from None
     return facts(state) | {"changed": changed}
 
 

@@ -64,7 +64,7 @@ def _by_authority(call: Call, setting: Setting, sheet: RecoverySheet | None, own
         pending = setting.store.load_pending()
         if call.waits and pending is not None:
             call.offer(APPROVAL, Secret(pending.document))  # what is to be approved, for who carries it by hand
-            raise Awaiting((APPROVAL,), why_waiting(error, pending.request_id), POLL_S) from None
+            raise Awaiting((APPROVAL,), why_waiting(error, pending.request_id), POLL_S, error) from None
         return _request(call, setting, error)
 
 
