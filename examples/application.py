@@ -131,12 +131,19 @@ async def keep(service: Service) -> None:
     print("kept: it is in the next package, `lmsctl archive` makes one now", file=sys.stderr)
 
 
+def owner_authorisation() -> bytes:
+    """The TPM's owner authorisation; one final newline is not part of it."""
+    if path := os.environ.get("OWNER_AUTH_FILE"):
+        return Path(path).read_bytes().removesuffix(b"\n")
+    if not sys.stdin.isatty():
+        raise Refused("cannot ask for the TPM's owner authorisation: this is no terminal; set OWNER_AUTH_FILE")
+    return getpass.getpass("the TPM's owner authorisation: ").encode()
+
+
 async def restore(service: Service) -> None:
     """Write the secret to standard output."""
-    path = os.environ.get("OWNER_AUTH_FILE")
-    owner_auth = Path(path).read_bytes() if path else getpass.getpass("the TPM's owner authorisation: ").encode()
     options = {"application": APPLICATION, "label": LABEL}
-    job = await service.begin("Retrieve", options, {"owner-auth": owner_auth})
+    job = await service.begin("Retrieve", options, {"owner-auth": owner_authorisation()})
     await service.finished(job)
     sys.stdout.buffer.write(await service.collect(job, "data"))
 
@@ -167,8 +174,12 @@ async def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     address = os.environ.get("LMS_BUS")
-    bus = MessageBus(bus_address=address, bus_type=BusType.SYSTEM, negotiate_unix_fd=True)
-    await bus.connect()
+    try:
+        bus = MessageBus(bus_address=address, bus_type=BusType.SYSTEM, negotiate_unix_fd=True)
+        await bus.connect()
+    except OSError as error:
+        print(f"application.py: cannot reach the bus: {error.strerror or error}", file=sys.stderr)
+        return 1
     try:
         await commands[sys.argv[1]](Service(bus))
     except Refused as error:

@@ -21,7 +21,7 @@ SECRET = b"what the application cannot lose\0\xff"
 def run(bus, tmp_path):
     """Run an example on the private bus."""
     auth = tmp_path / "owner-auth"
-    auth.write_bytes(OWNER_AUTH.reveal())
+    auth.write_bytes(OWNER_AUTH.reveal() + b"\n")
 
     def run(*command: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         environment = os.environ | {"LMS_BUS": bus.address, "OWNER_AUTH_FILE": str(auth)}
@@ -61,6 +61,27 @@ def test_an_archive_that_fails_is_told(platform, daemons, run):
     assert refused.returncode == 1
     assert b"archive.sh: cannot do this before the platform is provisioned" in refused.stderr
     assert b"archive.sh: hint: run `lmsctl provision` first" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [[str(EXAMPLES / "archive.sh")], [sys.executable, str(EXAMPLES / "application.py"), "keep"]]
+)
+def test_a_bus_that_is_not_there_is_told(tmp_path, command):
+    nowhere = os.environ | {"LMS_BUS": f"unix:path={tmp_path}/nobody"}
+    refused = subprocess.run(command, input=b"", capture_output=True, env=nowhere, check=False)
+    assert (refused.returncode, refused.stdout) == (1, b"")
+    assert b"No such file or directory" in refused.stderr
+    assert b"Traceback" not in refused.stderr
+
+
+def test_nobody_is_asked_where_there_is_no_terminal(bus, archived, daemons):
+    daemons(archived)
+    command = [sys.executable, str(EXAMPLES / "application.py"), "restore"]
+    refused = subprocess.run(
+        command, input=b"", capture_output=True, env=os.environ | {"LMS_BUS": bus.address}, check=False
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(b"application.py: cannot ask for the TPM's owner authorisation")
 
 
 def test_who_watches_hears_of_loss_and_return(bus, archived, daemons, machines, token):
