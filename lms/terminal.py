@@ -16,6 +16,7 @@ _MAX_SECRET: Final = 4096
 _ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 _GROUPS: Final = 5
 _GROUP: Final = 4
+_WIDTH: Final = 15
 
 
 def show(answer: dict[str, Any], as_json: bool, out: TextIO | None = None) -> None:
@@ -23,17 +24,32 @@ def show(answer: dict[str, Any], as_json: bool, out: TextIO | None = None) -> No
     if as_json:
         print(json.dumps(answer, indent=2), file=out)
         return
-    for key, value in answer.items():
-        if value is None or value == []:
-            continue
-        if isinstance(value, list):
-            for item in value:
-                print(f"{key + ':':15} {_words(item)}", file=out)
-        else:
-            print(f"{key + ':':15} {_words(value)}", file=out)
+    said = {key: value for key, value in answer.items() if value is not None and value != []}
+    width = max([_WIDTH, *(len(key) + 1 for key in said)])
+    for key, value in said.items():
+        for line in _lines(key, value, width):
+            print(line, file=out)
+
+
+def _lines(key: str, value: Any, width: int) -> list[str]:
+    """One line for each value; what has columns becomes a table below its name."""
+    values = value if isinstance(value, list) else [value]
+    if all(isinstance(item, dict) for item in values):
+        return [f"{key}:", *(f"  {row}" for row in _table(values))]
+    return [f"{key + ':':{width}} {_words(item)}" for item in values]
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    """Aligned columns below their names: those that any row has, in the order in which they appear."""
+    columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if value is not None))
+    cells = [columns, *([_words(row.get(column)) for column in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def _words(value: Any) -> str:
+    if value is None or value == []:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
