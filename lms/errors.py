@@ -143,6 +143,14 @@ class NvFull(LmsError):
     hint = "remove persistent keys or NV indices that are no longer used, then try again"
 
 
+class RewrapMissing(LmsError):
+    blame = Blame.TPM
+    hint = (
+        "give the authority the TPM that it was made with, as it was then; else make a new one, and enroll its "
+        "platforms there: their other destinations have their keys meanwhile"
+    )
+
+
 class HandleOccupied(LmsError):
     blame = Blame.TPM
     hint = (

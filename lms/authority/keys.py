@@ -18,7 +18,7 @@ from lms.adapters.store import authority_lives_in
 from lms.adapters.tpm import TpmDevice
 from lms.assembly import ca_certificates, utc_now
 from lms.config import AuthorityConfiguration, Configuration
-from lms.errors import BadConfiguration, LmsError, OwnerAuthFailed, SharedWithAuthority
+from lms.errors import BadConfiguration, LmsError, OwnerAuthFailed, RewrapMissing, SharedWithAuthority
 from lms.model.authorities import AuthorityIdentity
 from lms.model.keys import VAULT_HANDLE
 from lms.model.secret import Secret
@@ -56,6 +56,8 @@ def _in_tpm(
     configuration: AuthorityConfiguration, identity: AuthorityIdentity, endorsement_auth: Secret
 ) -> Iterator[Keys]:
     with _tpm(configuration, endorsement_auth) as tpm:
+        if not tpm.supports_rewrap():  # else it would take packages, and give none back
+            raise RewrapMissing(f"cannot use the TPM of authority {identity.ma_id}: it lacks TPM2_Rewrap")
         yield Keys(ChipVaultKey(tpm, identity), chip_opener(tpm, identity, endorsement_auth))
 
 
@@ -67,7 +69,7 @@ _OPENED: Final[
 def opened_keys(
     configuration: AuthorityConfiguration, identity: AuthorityIdentity, endorsement_auth: Secret = _NONE
 ) -> AbstractContextManager[Keys]:
-    """An authority's keys, by its mode. Raises BadConfiguration, NotInitialised and the TPM's errors."""
+    """An authority's keys, by its mode. Raises BadConfiguration, NotInitialised, RewrapMissing and the TPM's errors."""
     return _OPENED[identity.mode](configuration, identity, endorsement_auth)
 
 
