@@ -64,6 +64,14 @@ def say(program: str, text: str) -> None:
     print(f"{program}: {text}", file=sys.stderr)
 
 
+def interrupted(program: str, text: str) -> int:
+    """Say what Ctrl-C left, on a line of its own, and return the exit code."""
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    say(program, text)
+    return 130
+
+
 def complain(program: str, error: LmsError, as_json: bool) -> int:
     """Show an error and return its exit code."""
     if as_json:
@@ -77,6 +85,7 @@ def read_line(prompt: str) -> str:
     """A line from the person at the terminal, asked for on stderr; nothing secret. Raises BadRequest at its end."""
     print(f"{prompt}: ", end="", file=sys.stderr, flush=True)
     if not (line := sys.stdin.readline()):
+        print(file=sys.stderr)
         raise BadRequest(f"cannot go on without the {prompt}: nothing was typed")
     return line.strip()
 
@@ -96,10 +105,11 @@ def read_secret(source: str | None, prompt: str, *, confirm: bool = False) -> by
     if source is not None:
         return _stripped(read_file(Path(source), _MAX_SECRET))
     if not sys.stdin.isatty():
-        raise BadRequest(f"cannot ask for the {prompt}: this is no terminal, give it by a file")
+        raise BadRequest(f"cannot ask for the {prompt}: this is no terminal, name a file that holds it")
     try:
         secret = getpass.getpass(f"{prompt}: ")
     except EOFError:
+        print(file=sys.stderr)
         raise BadRequest(f"cannot go on without the {prompt}: nothing was typed") from None
     if confirm and getpass.getpass(f"{prompt}, again: ") != secret:
         raise BadRequest(f"cannot use the {prompt}: it was typed differently the second time")

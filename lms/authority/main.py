@@ -6,20 +6,27 @@ import argparse
 import sys
 from typing import Any
 
+from lms.arguments import Parser, refuse_two_readers
 from lms.authority import keeper, serving, station, stationing, waiting, withdrawing
 from lms.errors import LmsError
 from lms.process import harden
-from lms.terminal import complain, say, show
+from lms.terminal import complain, interrupted, show
+
+
+def _add_common(parser: argparse.ArgumentParser, **more: Any) -> None:
+    parser.add_argument("--config", metavar="FILE", help="configuration instead of /etc/lms/lms.toml", **more)
+    parser.add_argument("--json", action="store_true", help="answer as one JSON object", **more)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lms-authority", description="Migration Authority, and station of the MSA.")
-    parser.add_argument("--config", metavar="FILE", help="configuration instead of /etc/lms/lms.toml")
-    parser.add_argument("--json", action="store_true", help="answer as one JSON object")
+    parser = Parser(prog="lms-authority", description="Migration Authority, and station of the MSA.")
+    everywhere = Parser(add_help=False)
+    _add_common(parser)
+    _add_common(everywhere, default=argparse.SUPPRESS)  # before the verb or behind it
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, text: str, run: Any, within: Any = verbs) -> argparse.ArgumentParser:
-        made: argparse.ArgumentParser = within.add_parser(name, help=text, description=text)
+        made: argparse.ArgumentParser = within.add_parser(name, help=text, description=text, parents=[everywhere])
         made.set_defaults(run=run)
         return made
 
@@ -72,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--annex", metavar="FILE", help="what an authority says of a restore request")
     made.add_argument("--sheet", metavar="FILE", help="the platform's last recovery sheet; default: the one kept here")
     made.add_argument("--stolen", action="store_true", help="the platform's other TPMs are retired at once")
-    made.add_argument("--expires", metavar="TIME", help="when the approval of a restore ends; default: in 7 days")
+    made.add_argument(
+        "--expires", metavar="TIME", help="when a restore's approval ends, as 2026-01-31T12:00:00Z; default: in 7 days"
+    )
     made.add_argument("--accept-stale", metavar="SEQUENCE", type=int, help="restore this older package, rightly")
     made.add_argument("--output", metavar="FILE", help="where the answer goes; needed where the request is a file")
     queues(made)
@@ -100,14 +109,17 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run `lms-authority`."""
     harden()
-    arguments = _parser().parse_args()
+    as_json = "--json" in sys.argv[1:]
     try:
-        show(arguments.run(arguments), arguments.json)
+        arguments = _parser().parse_args()
+        refuse_two_readers(arguments)
+        show(arguments.run(arguments), as_json)
     except LmsError as error:
-        return complain("lms-authority", error, arguments.json)
+        return complain("lms-authority", error, as_json)
     except (KeyboardInterrupt, EOFError):
-        say("lms-authority", "interrupted; run the same command again")
-        return 130
+        return interrupted("lms-authority", "interrupted; run the same command again")
+    except BrokenPipeError:
+        return 0
     return 0
 
 

@@ -9,12 +9,12 @@ import argparse
 import sys
 from typing import Any
 
+from lms.arguments import Parser, refuse_two_readers
 from lms.cli import acts, documents, entries, jobs
 from lms.cli.following import Left
-from lms.cli.options import Parser, refuse_two_readers
 from lms.errors import LmsError
 from lms.process import harden
-from lms.terminal import complain, say, show
+from lms.terminal import complain, interrupted, show
 
 
 def _add_common(parser: argparse.ArgumentParser, **more: Any) -> None:
@@ -120,11 +120,9 @@ def main() -> int:
     except LmsError as error:
         return complain("lmsctl", error, as_json)
     except Left as left:
-        say("lmsctl", str(left))
-        return 130
+        return interrupted("lmsctl", str(left))
     except KeyboardInterrupt:
-        say("lmsctl", "interrupted; running the same command again goes on where this one stopped")
-        return 130
+        return interrupted("lmsctl", "interrupted; running the same command again goes on where this one stopped")
     except BrokenPipeError:
         return 0
     return 0

@@ -45,6 +45,29 @@ def assert_refused(said, exit_code, error) -> None:
     assert said.stderr == f"lms-authority: {said.json['message']}\nlms-authority: hint: {said.json['hint']}\n"
 
 
+def test_a_wrong_command_line_is_told_in_json_where_json_is_asked_for():
+    for wrong in ((), ("frob",), ("approve", "--frob"), ("station",)):
+        said = authority(*wrong)
+        assert_refused(said, 2, "BadRequest")
+        assert said.json["message"].startswith("cannot read the command line: ")
+
+
+def test_what_goes_for_every_verb_may_stand_behind_it(tmp_path):
+    config = tmp_path / "lms.toml"
+    config.write_text(f'[authority]\nstate_directory = "{tmp_path}/nothing"\n')
+    before = authority("--config", config, "serve")
+    behind = authority("serve", "--config", config)
+    assert_refused(before, 7, "NotInitialised")
+    assert (behind.exit_code, behind.json) == (before.exit_code, before.json)
+
+
+def test_standard_input_is_read_for_one_thing_only(desk):
+    auths = ("--owner-auth", "-", "--endorsement-auth", "-")
+    said = authority("init", "--address", "https://ma.example:8443", "--output", desk["request"], *auths)
+    assert_refused(said, 2, "BadRequest")
+    assert "--owner-auth and --endorsement-auth" in said.json["message"]
+
+
 def test_a_machine_is_enrolled_by_two_files(asked, desk, token, tmp_path):
     config, shown = asked
     assert lmsctl("status", config=config).json["approved"] is False
