@@ -59,6 +59,7 @@ def test_a_platform_from_nothing_to_its_archive(platform, token, files):
     assert_refused(lmsctl("archive", config=config), 7, "NothingEnrolled")
     assert_refused(lmsctl("enroll", "token", "--owner-auth", files["wrong"], config=config), 3, "OwnerAuthFailed")
     enrolled = lmsctl("enroll", "token", "--owner-auth", "-", config=config, stdin=files["auth"].read_bytes())
+    assert enrolled.json["meaning"] == "nothing keeps the keys yet: a destination is enrolled, archive"
     assert enrolled.json["destinations"] == [{"kind": "RecoveryToken", "id": token.owner.token_id}]
     shown = lmsctl("archive", config=config, as_json=False)
     assert shown.exit_code == 0
@@ -78,6 +79,7 @@ def test_a_machine_restored_by_its_newest_package(archived, token, files):
     assert_refused(lmsctl(*order, "--token-password", files["wrong"], config=config), 3, "WrongPassword")
     done = lmsctl(*order, "--token-password", files["password"], config=config)
     assert (done.exit_code, done.json["changed"], done.json["was"]) == (0, True, "drsk-absent")
+    assert "explanation" not in done.json  # of what is no more
     assert not lmsctl(*order, "--token-password", files["password"], config=config).json["changed"]
 
 

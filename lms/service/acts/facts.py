@@ -28,8 +28,7 @@ _MEANING: Final[Mapping[Health, str]] = {
     Health.RESTORE_NEEDED: "the keys are not in this TPM: restore",
     Health.RESTORED_NOT_ENROLLED: "the keys are back, but destinations that held them are not enrolled anew",
 }
-
-
+_NOT_ARCHIVED: Final = "nothing keeps the keys yet: a destination is enrolled, archive"
 _RETIRED: Final = "another one took this platform over (a new board, or a clone), or the owner took this one back"
 
 
@@ -39,7 +38,7 @@ def facts(state: PlatformState, health: Health | None = None) -> Answer:
     return {
         "platform": str(state.platform_id),
         "state": health.value,
-        "meaning": _MEANING[health],
+        "meaning": _NOT_ARCHIVED if health is Health.CREATED and state.destinations else _MEANING[health],
         "owner": digits(read_owner(state.owner_document).fingerprint),
         "key": None if state.drsk is None else state.drsk.name.digits,
         "key-name": None if state.drsk is None else str(state.drsk.name),

@@ -129,7 +129,7 @@ def _answer(restored: Restored) -> Answer:
     return facts(restored.state) | {
         "changed": restored.changed,
         "was": restored.reason.value,
-        "explanation": WORDS[restored.reason],
+        "cause": WORDS[restored.reason],
         "age-known": restored.age_known,
     }
 
