@@ -143,7 +143,8 @@ class DeviceEndpoint:
 class DeadlineTcti(PyTCTI):  # type: ignore[misc]
     """A TCTI that answers, or fails with TSS2_TCTI_RC_IO_ERROR, within `deadline_s` seconds.
 
-    A TPM that was not started is started (TPM2_Startup, CLEAR), and the command sent once more.
+    A TPM that was not started is started (TPM2_Startup, CLEAR), and the command sent once more. `trouble` is what
+    the transport said when it failed last.
     """
 
     def __init__(self, endpoint: Endpoint, deadline_s: float, observe: Observer | None = None) -> None:
@@ -153,6 +154,7 @@ class DeadlineTcti(PyTCTI):  # type: ignore[misc]
         self._command = b""
         self._expires = 0.0
         self.deadline_s = deadline_s
+        self.trouble = ""
 
     def do_transmit(self, command: bytes) -> None:
         self._expires = time.monotonic() + self.deadline_s
@@ -162,7 +164,7 @@ class DeadlineTcti(PyTCTI):  # type: ignore[misc]
                 self._observe(command, b"")
             self._endpoint.send(command, self._expires)
         except OSError as error:
-            raise self._failure() from error
+            raise self._failure(error) from error
 
     def do_receive(self, timeout: int) -> bytes:
         del timeout  # ESAPI's blocking calls give none
@@ -175,7 +177,7 @@ class DeadlineTcti(PyTCTI):  # type: ignore[misc]
             if self._observe is not None:
                 self._observe(self._command, response)
         except OSError as error:
-            raise self._failure() from error
+            raise self._failure(error) from error
         return response
 
     def execute(self, command: bytes) -> bytes:
@@ -191,7 +193,8 @@ class DeadlineTcti(PyTCTI):  # type: ignore[misc]
         with suppress(OSError):
             self._endpoint.close()
 
-    def _failure(self) -> TSS2_Exception:
+    def _failure(self, error: OSError) -> TSS2_Exception:
+        self.trouble = (error.strerror or str(error)).lower()  # libtss2 passes on the code alone
         self.shut()
         return TSS2_Exception(TSS2_RC.TCTI_RC_IO_ERROR)
 

@@ -12,6 +12,7 @@ from lms.adapters.tpm.channel import DeadlineTcti, Observer, endpoint_for
 from lms.adapters.tpm.context import NOTHING, Context, Salt
 from lms.adapters.tpm.responses import doing
 from lms.adapters.tpm.worker import Worker
+from lms.errors import TpmUnavailable
 from lms.model.keys import Algorithm, Name
 from lms.model.packages import MsaApproval
 from lms.model.policies import Branch, DuplicationPolicy
@@ -40,17 +41,25 @@ class TpmDevice:
         endpoint_for(tcti)  # a bad configuration is told at once
         self._salt = Salt()
         self._endorsement_auth = endorsement_auth
+        self._tcti = tcti
+        self._channel: DeadlineTcti | None = None
 
         def open_context() -> Context:
+            self._channel = DeadlineTcti(endpoint_for(tcti), deadline_s, observe)
             return Context(
-                DeadlineTcti(endpoint_for(tcti), deadline_s, observe),
+                self._channel,
                 bare=tcti.startswith("swtpm"),
                 salt=self._salt,
                 endorsement_auth=self._endorsement_auth,
                 rsa_deadline_s=rsa_deadline_s,
             )
 
-        self._worker = Worker(open_context)
+        self._worker = Worker(open_context, self._told)
+
+    def _told(self, error: TpmUnavailable) -> TpmUnavailable:
+        """What the way to the TPM said: a device that is absent or forbidden is another case than one that hangs."""
+        trouble = self._channel.trouble if self._channel is not None else ""
+        return TpmUnavailable(f"{error} ('{self._tcti}': {trouble})") if trouble else error
 
     def close(self) -> None:
         """Let go of the TPM and end the thread."""

@@ -22,8 +22,10 @@ Job = tuple[Callable[[Context], Any], "Future[Any]"]
 class Worker:
     """Runs jobs one after the other, each with a sound context; the caller waits for the result."""
 
-    def __init__(self, open_context: Callable[[], Context]) -> None:
+    def __init__(self, open_context: Callable[[], Context], told: Callable[[TpmUnavailable], TpmUnavailable]) -> None:
+        """`told`: the same error with what is known of its cause."""
         self._open_context = open_context
+        self._told = told
         self._context: Context | None = None
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -69,7 +71,7 @@ class Worker:
             result = job(self._context)
         except BaseException as error:  # noqa: BLE001 (it is raised in the caller)
             self._drop()
-            future.set_exception(error)
+            future.set_exception(self._told(error) if isinstance(error, TpmUnavailable) else error)
         else:
             future.set_result(result)
 
