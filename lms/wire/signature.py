@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from typing import Final, Protocol
 
 from cryptography import x509
@@ -26,6 +27,11 @@ _EXCLUSIVE: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
 _OPEN: Final = f'<ds:Signature xmlns:ds="{XMLDSIG}">'
 _CLOSE: Final = "</ds:Signature>"
 _VALUE_SIZE: Final = 64
+_SEQUENCE: Final = rb"\x30(?:[\x00-\x7f]|\x81.|\x82..)"
+# Of an X.509 v3 certificate up to its serial number, which is positive: at any other one, the library only warns.
+_BEGINNING: Final = re.compile(
+    _SEQUENCE + _SEQUENCE + rb"\xa0\x03\x02\x01\x02\x02(?:[\x01-\x14][\x01-\x7f]|[\x02-\x15]\x00[\x80-\xff])", re.DOTALL
+)
 
 
 class Signer(Protocol):
@@ -108,6 +114,8 @@ def read_signature(document: bytes, root: etree._Element) -> Signed:
 
 def read_certificate(der: bytes) -> tuple[x509.Certificate, ec.EllipticCurvePublicKey]:
     """A certificate whose extensions can be read, and its P-256 key; ValueError for all that is not that."""
+    if not _BEGINNING.match(der):
+        raise ValueError("it is of another version, or its serial number is not positive")
     try:
         certificate = x509.load_der_x509_certificate(der)
         key = certificate.public_key()

@@ -10,6 +10,7 @@ import pytest
 
 from lms.errors import DocumentError
 from lms.wire.acceptance import PackageTrust, accept_package
+from lms.wire.signature import read_certificate
 from tests.support.documents import NOW, make_platform, small_package
 
 OURS = make_platform()
@@ -53,3 +54,14 @@ def test_a_package_that_lost_or_got_a_byte_is_refused():
         assert refused(PACKAGE[:position] + b" " + PACKAGE[position:]), position
         assert refused(PACKAGE[:position]), position
     assert refused(PACKAGE + b"\n")
+
+
+def test_a_certificate_with_another_serial_number_is_refused_without_a_warning():
+    """Zero and negative ones, which the library takes with a word on stderr."""
+    (certificate, *_) = OURS.signer.certificates
+    at = certificate.index(b"\xa0\x03\x02\x01\x02\x02") + 6
+    length = certificate[at]
+    assert read_certificate(certificate)
+    for serial in (bytes(length), b"\xff" + certificate[at + 2 : at + 1 + length]):
+        with pytest.raises(ValueError, match="serial number"):
+            read_certificate(certificate[: at + 1] + serial + certificate[at + 1 + length :])
