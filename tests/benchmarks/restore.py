@@ -9,20 +9,27 @@ its end; what it does before, until it waits for the approval, is added in a sec
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import os
 import socket
+import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lms.model.keys import digits
 from lms.wire.restoration import read_restore_request
 from tests.benchmarks.figures import Figure, Goal, of_pairs
 from tests.support.daemon import Daemon, client
-from tests.support.swtpm import SoftwareTpm
+from tests.support.swtpm import LocalCa, SoftwareTpm
 from tools.demonstration import Machine, Owner, private_bus, program
 
 _ROUNDS = 5
@@ -30,6 +37,12 @@ _LEAST_SPEED = 4.0
 _SCRIPT = Path(__file__).with_name("peer_restore.sh")
 _DRSK = "restricted|decrypt|userwithauth|noda|sensitivedataorigin"
 _STORAGE = "restricted|decrypt|userwithauth|noda|fixedtpm|fixedparent|sensitivedataorigin"
+_SIGNING = "sign|fixedtpm|fixedparent|sensitivedataorigin|userwithauth"
+_RESTRICTED = "restricted|sign|fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda"
+_QUESTION = (
+    '<soap:Envelope xmlns:soap="http://www.w3.org/2003/05/soap-envelope">{header}<soap:Body>'
+    '<GetMAServiceInformation xmlns="urn:localmigration:service:1"/></soap:Body></soap:Envelope>'
+)
 
 
 class _Ours:
@@ -64,14 +77,31 @@ class _Ours:
         config = here / "lms.toml"
         config.write_text(f'[authority]\nstate_directory = "{here}/state"\nlisten = "127.0.0.1:{port}"\n')
         request, grant = here / "request.xml", here / "grant.xml"
-        address = f"https://127.0.0.1:{port}"
-        made = program(here, "lms-authority", "init", "--address", address, "--output", request, config=config)
+        self.address = f"https://127.0.0.1:{port}"
+        made = program(here, "lms-authority", "init", "--address", self.address, "--output", request, config=config)
         self._owner.approve(request, made["request"], grant, self._machine.maker)
         words = ("--grant", grant, "--owner", self._owner.document, "--fingerprint", fingerprint)
         program(here, "lms-authority", "enroll", *words, config=config)
         serving = Daemon(config, "lms.authority.main", "serve")
         closing.callback(serving.remove)
         serving.start().until("READY=1")
+
+    @property
+    def maker(self) -> LocalCa:
+        """Who certified the machine's TPMs."""
+        return self._machine.maker
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the documents of a restore, of which one was made."""
+        state = self._folder / "machine" / "state"
+        files = {
+            "request": self._folder / f"request{self._asked}.xml",
+            "approval": self._folder / f"approval{self._asked}.xml",
+            "trust-list": self._owner.register,
+            "package": state / "package.xml",
+            "state": state / "state.json",
+        }
+        return {name: file.stat().st_size for name, file in files.items()}
 
     def restore(self) -> tuple[float, float]:
         """Milliseconds of the request, and of the restore when it was approved, on a new TPM."""
@@ -106,25 +136,50 @@ class _Ours:
 class _Peer:
     """The server of tpm_keys' manner, with its copy of a machine's key; each restore has a new TPM."""
 
-    def __init__(self, folder: Path, closing: ExitStack) -> None:
+    def __init__(self, folder: Path, ours: _Ours, closing: ExitStack) -> None:
         self._folder = folder
+        self._address, self._maker = ours.address, ours.maker
         self._rounds = 0
         folder.mkdir()
         (folder / "owner-auth").write_text("owner authorisation of the benchmark")
+        self._make_documents(ours.sizes())
         self._server = SoftwareTpm(folder / "server").start()
         closing.callback(self._server.remove)
         self._tool(self._server, "changeauth -Q -c o file:owner-auth")
         self._make_keys()
 
+    def _run(self, command: str, within: Path, **environment: str) -> None:
+        done = subprocess.run(
+            command.split(), cwd=within, env=os.environ | environment, capture_output=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"{command}: {done.stderr.decode()}")
+
     def _tool(self, tpm: SoftwareTpm, words: str, within: Path | None = None) -> None:
         """Run a program of tpm2-tools, and leave no object in one of the three slots of the TPM."""
-        environment = os.environ | {"TPM2TOOLS_TCTI": tpm.tcti}
         for command in (f"tpm2_{words}", "tpm2_flushcontext -t"):
-            done = subprocess.run(
-                command.split(), cwd=within or self._folder, env=environment, capture_output=True, check=False
-            )
-            if done.returncode:
-                raise RuntimeError(f"{command}: {done.stderr.decode()}")
+            self._run(command, within or self._folder, TPM2TOOLS_TCTI=tpm.tcti)
+
+    def _make_documents(self, sizes: Mapping[str, int]) -> None:
+        """Files in the sizes of our documents, signed by one whom an owner certified; and what is asked."""
+        here, key = self._folder, "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+        self._run(f"openssl req -x509 {key} -keyout owner.key -out owner.pem -subj /CN=owner", here)
+        self._run(f"openssl req -x509 {key} -keyout signer.key -out signer.pem -subj /CN=signer "
+                  "-CA owner.pem -CAkey owner.key -addext basicConstraints=critical,CA:FALSE", here)  # fmt: skip
+        (here / "question.xml").write_text(_QUESTION.format(header=""))
+        for name, size in sizes.items():
+            content = os.urandom(size)
+            (here / f"{name}.xml").write_bytes(content)
+            block = f'<lms:Document xmlns:lms="urn:benchmark">{base64.b64encode(content).decode()}</lms:Document>'
+            header = f"<soap:Header>{block}</soap:Header>"
+            (here / f"with-{name}.xml").write_text(_QUESTION.format(header=header))
+            self._run(f"openssl dgst -sha256 -sign signer.key -out {name}.xml.sig {name}.xml", here)
+        (here / "package.again").write_bytes((here / "package.xml").read_bytes())
+        (here / "state").write_bytes(os.urandom(sizes["state"]))
+        host, port = urlsplit(self._address).hostname or "", urlsplit(self._address).port or 0
+        seen = x509.load_pem_x509_certificate(ssl.get_server_certificate((host, port)).encode())
+        spki = seen.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self._pin = f"sha256//{base64.b64encode(hashlib.sha256(spki).digest()).decode()}"
 
     def _authorised(self, kind: str) -> None:
         """A session at the server that fulfils the policy of the key."""
@@ -145,13 +200,28 @@ class _Peer:
         self._tool(here, "create -Q -C drsk.ctx -i probe.txt -u probe.pub -r probe.priv -a userwithauth|noda")
         self._tool(here, "evictcontrol -Q -C o -P file:owner-auth -c drsk.ctx 0x81000004")
 
-    def _duplicate(self, to: Path, new: SoftwareTpm) -> None:
-        """What the server sends to the machine: its key for the storage key that the new TPM will derive."""
-        here = self._server
+    def _ask(self, new: SoftwareTpm, to: Path) -> None:
+        """What a machine did before its approval came: its SRK is in place, its signing key is made."""
+        self._tool(new, "changeauth -Q -c o file:owner-auth", to)
         self._tool(new, f"createprimary -Q -C o -P file:owner-auth -G ecc -c srk.ctx -a {_STORAGE}", to)
-        self._tool(new, f"readpublic -Q -c srk.ctx -o {self._folder}/srk.pub", to)
+        self._tool(new, "evictcontrol -Q -C o -P file:owner-auth -c srk.ctx 0x81000003", to)
+        self._tool(new, f"create -Q -C srk.ctx -G ecc -u sign.pub -r sign.priv -a {_SIGNING}", to)
+        self._tool(new, "load -Q -C srk.ctx -u sign.pub -r sign.priv -c sign.ctx", to)
+        self._tool(new, "readpublic -Q -c sign.ctx -f pem -o sign.pem", to)
+
+    def _answer(self, new: SoftwareTpm, to: Path) -> None:
+        """What the server sends then: its key for the machine's SRK, and three secrets that only this chip opens."""
+        here = self._server
+        for name, handle in (("srk", "srk.ctx"), ("ek", "0x81010001")):
+            self._tool(new, f"readpublic -Q -c {handle} -o {name}.pub -n {name}.name", to)
+        self._tool(new, f"createprimary -Q -C e -G ecc256:ecdsa-sha256:null -c ak.ctx -a {_RESTRICTED}", to)
+        self._tool(new, "readpublic -Q -c ak.ctx -n ak.name", to)
+        (to / "secret").write_bytes(os.urandom(32))
+        for credential, name in (("session", "srk"), ("inner", "srk"), ("certificates", "ak")):
+            named = (to / f"{name}.name").read_bytes().hex()
+            self._run(f"tpm2_makecredential -Q -T none -u ek.pub -n {named} -s secret -o {credential}.cred", to)
         (to / "drsk.inner").write_bytes(os.urandom(16))
-        self._tool(here, "loadexternal -Q -C o -u srk.pub -c new.ctx")
+        self._tool(here, f"loadexternal -Q -C o -u {to}/srk.pub -c new.ctx")
         self._authorised("--policy-session")
         files = f"-i {to}/drsk.inner -r {to}/drsk.dup -s {to}/drsk.seed"
         self._tool(here, f"duplicate -Q -C new.ctx -c 0x81000004 -G aes -p session:session {files}")
@@ -162,21 +232,22 @@ class _Peer:
         self._rounds += 1
         to = self._folder / f"machine{self._rounds}"
         to.mkdir()
-        for name in ("owner-auth", "server.pub", "drsk.pub", "probe.pub", "probe.priv", "probe.txt"):
-            (to / name).write_bytes((self._folder / name).read_bytes())
-        new = SoftwareTpm(to / "tpm").start()
+        for file in self._folder.iterdir():
+            if file.is_file():
+                (to / file.name).write_bytes(file.read_bytes())
+        new = SoftwareTpm(to / "tpm")
+        new.manufacture(self._maker.directory)
+        (to / "maker-root.pem").write_bytes(self._maker.root.read_bytes())
+        (to / "maker.pem").write_bytes(self._maker.issuer.read_bytes())
+        new.start()
         try:
-            self._tool(new, "changeauth -Q -c o file:owner-auth", to)
-            self._duplicate(to, new)
-            environment = os.environ | {"TPM2TOOLS_TCTI": new.tcti}
+            self._ask(new, to)
+            self._answer(new, to)
             began = time.perf_counter()
-            done = subprocess.run([_SCRIPT, to], env=environment, capture_output=True, check=False)
-            taken = (time.perf_counter() - began) * 1000
+            self._run(f"{_SCRIPT} {to} {self._address} {self._pin}", to, TPM2TOOLS_TCTI=new.tcti)
+            return (time.perf_counter() - began) * 1000
         finally:
             new.remove()
-        if done.returncode:
-            raise RuntimeError(f"{_SCRIPT.name}: {done.stderr.decode()}")
-        return taken
 
 
 def figures() -> Iterator[Figure]:
@@ -184,7 +255,9 @@ def figures() -> Iterator[Figure]:
     with ExitStack() as closing:
         folder = Path(closing.enter_context(TemporaryDirectory(prefix="lms-benchmark-")))
         with redirect_stdout(closing.enter_context((folder / "said").open("w"))):
-            ours, peer = _Ours(folder, closing), _Peer(folder / "peer", closing)
+            ours = _Ours(folder, closing)
+            ours.restore()  # nobody is the first, and the documents of a restore are there
+            peer = _Peer(folder / "peer", ours, closing)
             rounds = [(*ours.restore(), peer.restore()) for _ in range(_ROUNDS)]
     fast = Goal("ratio", at_most=1 / _LEAST_SPEED)
     yield of_pairs("restore, approval given / script of tpm2-tools", "ms", [(r, p) for _, r, p in rounds], fast)
