@@ -16,7 +16,7 @@ from lms.model.authorities import Inventory, Kind, ListedPackage
 from lms.service.archive import archive
 from lms.service.enroll import enroll_authority
 from tests.support.documents import NOW, uuid
-from tests.support.migration import ADDRESS, PLATFORM, Authority, Line, Office, approve_platform
+from tests.support.migration import ADDRESS, BOTH_MODES, PLATFORM, Authority, Line, Office, approve_platform
 from tests.support.platform import OWNER_AUTH, Platform
 
 BOASTED = 10**18 - 1  # what a message can hold
@@ -41,9 +41,9 @@ class BoastingLine(Line):
 class World:
     """A platform that archives at two authorities; `shown` is what the second hands out, None while it is honest."""
 
-    def __init__(self, directory, board: Platform) -> None:
+    def __init__(self, directory, board: Platform, made: type[Authority]) -> None:
         self.office = Office()
-        self.honest, self.second = (Authority(directory, self.office, name) for name in ("honest", "second"))
+        self.honest, self.second = (made(directory, self.office, name) for name in ("honest", "second"))
         self.shown: Callable[[], bytes] | None = None
         self.board = self.archived(board)
 
@@ -70,9 +70,9 @@ class World:
         return [p.sequence for p in self.honest.packages(self.board.state.platform_id)]
 
 
-@pytest.fixture
-def world(tmp_path, machines):
-    made = World(tmp_path, machines())
+@pytest.fixture(**BOTH_MODES)
+def world(tmp_path, machines, request):
+    made = World(tmp_path, machines(), request.param)
     yield made
     made.honest.close()
     made.second.close()

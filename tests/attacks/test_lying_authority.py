@@ -31,7 +31,7 @@ from lms.wire.certificates import OwnerSigner, self_issue
 from lms.wire.exchange_v1 import RELEASED_PACKAGE, RESTORE_APPROVAL
 from lms.wire.signature import sign
 from tests.support.documents import NOW, make_owner, uuid
-from tests.support.migration import Authority, Line, Office, enrolled, restore
+from tests.support.migration import BOTH_MODES, Authority, Line, Office, enrolled, restore
 from tests.support.platform import Platform
 
 
@@ -54,16 +54,17 @@ def signer_of(authority: Authority) -> OwnerSigner:
     return OwnerSigner(key, authority.leaf)
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
+@pytest.fixture(scope="module", **BOTH_MODES)
+def scene(tmp_path_factory, request):
     """An authority with the packages of two machines, whose owner approved one of them on a new board."""
     directory = tmp_path_factory.mktemp("scene")
     office = Office()
-    authority = Authority(directory, office)
+    authority = request.param(directory, office)
     for name in ("victim", "other"):
         with Platform(directory / name) as machine:
             enrolled(machine, office, authority, new_platform_id=uuid(name))
-    return directory, office, authority
+    yield directory, office, authority
+    authority.close()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from lms.model.keys import SRK_HANDLE
 from lms.service.line import Chip, Whereabouts, open_line
 from lms.service.setting import NO_SECRET
 from tests.support.documents import NOW
-from tests.support.migration import ADDRESS, PLATFORM, Authority, Line, Office, enrolled
+from tests.support.migration import ADDRESS, BOTH_MODES, PLATFORM, Authority, Line, Office, enrolled
 
 
 class Relay(Line):
@@ -29,13 +29,13 @@ class Relay(Line):
         return self._served.session(server_nonce, proof)
 
 
-@pytest.fixture
-def scene(tmp_path, machines):
+@pytest.fixture(**BOTH_MODES)
+def scene(tmp_path, machines, request):
     """Two authorities of one owner, and a machine that is enrolled at the honest one."""
     office = Office()
-    honest = Authority(tmp_path, office, "honest")
+    honest = request.param(tmp_path, office, "honest")
     machine = enrolled(machines(), office, honest)
-    relaying = Authority(tmp_path, office, "relaying")
+    relaying = request.param(tmp_path, office, "relaying")
     yield honest, relaying, machine
     honest.close()
     relaying.close()

@@ -1,7 +1,8 @@
 """Root on an enrolled machine is the attacker's: it has the session and the signing key, and wants the copies gone.
 
 It may add packages and mark them (PROTOCOL §7, DESIGN §3). It cannot take away what was there before it came. The
-positive control is always the same act as the honest machine does it.
+positive control is always the same act as the honest machine does it. What is counted and weighed (quotas) is tested
+in software alone: no vault looks at that.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ NEIGHBOUR = make_platform("neighbour")
 
 
 @pytest.fixture
-def house(tmp_path):
-    made = House(tmp_path)
+def house(tmp_path, chip_in_both_modes):
+    made = House(tmp_path, chip=chip_in_both_modes)
     yield made
     made.vault.close()
 

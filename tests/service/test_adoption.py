@@ -25,7 +25,7 @@ from lms.wire.token_v1 import read_sheet, write_sheet
 from lms.wire.tpm.policy import duplication_policy_digest
 from lms.wire.tpm.public import DRSK_ATTRIBUTES, Attributes, drsk_template
 from tests.support.documents import NOW, make_owner
-from tests.support.migration import Authority, Office, approve_platform, enrolled
+from tests.support.migration import BOTH_MODES, Office, approve_platform, enrolled
 from tests.support.platform import OWNER_AUTH, PRECIOUS
 
 STORAGE_HANDLE = 0x81000010
@@ -168,13 +168,13 @@ def test_an_adopted_key_that_is_gone_comes_back_by_a_restore_only(orphan, token,
 # With a sheet it is the platform that it was.
 
 
-@pytest.fixture
-def world(tmp_path, machines):
+@pytest.fixture(**BOTH_MODES)
+def world(tmp_path, machines, request):
     """An enrolled machine, and its TPM with an empty disk."""
     office = Office()
     directory = tmp_path / "world"
     directory.mkdir()
-    authority = Authority(directory, office)
+    authority = request.param(directory, office)
     machine = enrolled(machines(), office, authority)
     orphan = machines(tpm_of=machine.directory)
     orphan.now, orphan.connect = NOW, authority.connect

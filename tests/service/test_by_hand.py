@@ -13,16 +13,16 @@ from lms.service.restore_by_authority import pending_request
 from lms.wire.exchange_v1 import RESTORE_APPROVAL
 from lms.wire.signature import sign
 from tests.support.documents import NOW, make_owner
-from tests.support.migration import Authority, Office, enrolled, restore
+from tests.support.migration import BOTH_MODES, Office, enrolled, restore
 from tests.support.platform import PRECIOUS, Platform
 
 
-@pytest.fixture
-def lost(tmp_path, machines):
+@pytest.fixture(**BOTH_MODES)
+def lost(tmp_path, machines, request):
     """A board that waits for the keys of a machine which had archived; its authority, and a child of the key."""
     directory = tmp_path / "world"
     directory.mkdir()
-    authority = Authority(directory, Office())
+    authority = request.param(directory, Office())
     with Platform(directory / "machine") as platform:
         enrolled(platform, authority.office, authority)
         child = platform.seal()

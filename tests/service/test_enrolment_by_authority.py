@@ -17,23 +17,22 @@ from lms.service.keeping.enrolment import (
     accept_authority_grant,
     authority_request_id,
     request_authority_enrolment,
-    software_opener,
 )
 from lms.service.setting import NO_SECRET
 from lms.wire.exchange_v1 import ENROLMENT_GRANT
 from lms.wire.signature import sign
 from tests.support.documents import NOW, make_owner
 from tests.support.jobs import Jobs
-from tests.support.migration import ADDRESS, PLATFORM, Authority, Line, Office
+from tests.support.migration import ADDRESS, BOTH_MODES, PLATFORM, Authority, Line, Office
 from tests.support.platform import no_authority
 
 
 class Asking:
     """A machine that nobody approved, and the authority of its owner; `down` is the network between."""
 
-    def __init__(self, directory, machine) -> None:
+    def __init__(self, directory, machine, made=Authority) -> None:
         self.office, self.machine, self.down = Office(), machine, False
-        self.authority = Authority(directory, self.office)
+        self.authority = made(directory, self.office)
         machine.now = NOW
         machine.connect = lambda *where: (no_authority if self.down else self.authority.connect)(*where)
         machine.provision(self.office.token)
@@ -59,9 +58,9 @@ class Asking:
         self.authority.station.upload(b"", self.granted())
 
 
-@pytest.fixture
-def asking(tmp_path, platform):
-    made = Asking(tmp_path, platform)
+@pytest.fixture(**BOTH_MODES)
+def asking(tmp_path, platform, request):
+    made = Asking(tmp_path, platform, request.param)
     yield made
     made.authority.close()
 
@@ -131,7 +130,7 @@ def test_where_several_owners_are_served_the_keys_policy_tells_whose_machine_it_
     identity = authority.identity
     granted = other.grant(request_authority_enrolment(identity, NOW), authority_request_id(identity))
     with authority.vault.transaction() as transaction:
-        accept_authority_grant(identity, software_opener(identity), transaction, granted, other.world.owner, NOW)
+        accept_authority_grant(identity, authority.opens, transaction, granted, other.world.owner, NOW)
         assert len(transaction.owners()) == 2
     with pytest.raises(ApprovalPending):
         asking.ask()

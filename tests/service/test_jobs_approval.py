@@ -8,7 +8,7 @@ from lms.model.jobs import JobResult, JobState
 from lms.service.acts.restore import POLL_S
 from tests.support.documents import NOW
 from tests.support.jobs import Jobs
-from tests.support.migration import Authority, Office, enrolled
+from tests.support.migration import BOTH_MODES, Office, enrolled
 from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform, no_authority
 
 _OPTIONS = {"unverified-tpm": True}
@@ -28,13 +28,13 @@ class Lost:
         return self.office.approve(self.board.store.load_pending().document)
 
 
-@pytest.fixture
-def lost(tmp_path, machines):
+@pytest.fixture(**BOTH_MODES)
+def lost(tmp_path, machines, request):
     """The disk of a machine that had archived at an authority, in a new board."""
     directory = tmp_path / "world"
     directory.mkdir()
     office = Office()
-    authority = Authority(directory, office)
+    authority = request.param(directory, office)
     with Platform(directory / "machine") as platform:
         enrolled(platform, office, authority)
         child = platform.seal()

@@ -34,7 +34,7 @@ from lms.wire.exchange_v1 import RESTORE_APPROVAL
 from lms.wire.signature import sign
 from lms.wire.token_v1 import read_sheet
 from tests.support.documents import NOW, make_owner
-from tests.support.migration import ADDRESS, Authority, ChipAuthority, Office, enrolled, restore
+from tests.support.migration import ADDRESS, BOTH_MODES, Authority, Office, enrolled, restore
 from tests.support.platform import PRECIOUS, Platform, no_authority
 
 
@@ -47,13 +47,13 @@ class Lost(NamedTuple):
     child: SealedObject
 
 
-@pytest.fixture
+@pytest.fixture(**BOTH_MODES)
 def lost(tmp_path, machines, request):
-    """The disk of a machine that had archived at an authority, in a new board; without a parameter, in software."""
+    """The disk of a machine that had archived at an authority, in a new board."""
     directory = tmp_path / "world"
     directory.mkdir()
     office = Office()
-    authority = getattr(request, "param", Authority)(directory, office)
+    authority = request.param(directory, office)
     with Platform(directory / "machine") as platform:
         enrolled(platform, office, authority)
         child = platform.seal()
@@ -67,7 +67,6 @@ def request_of(board):
     return board.store.load_pending().document
 
 
-@pytest.mark.parametrize("lost", [Authority, ChipAuthority], indirect=True, ids=["software", "tpm"])
 def test_the_keys_come_back_after_the_owners_approval(lost):
     board, office, authority, child = lost.board, lost.office, lost.authority, lost.child
     with pytest.raises(ApprovalPending):

@@ -40,7 +40,7 @@ from lms.wire.tpm.public import SRK_ATTRIBUTES
 from lms.wire.trust_list import newer, read_trust_list
 from tests.support.documents import NOW, make_platform, software_key, uuid
 from tests.support.exchange import platform_request
-from tests.support.migration import Authority, Office, approve_platform, enrolled, restore
+from tests.support.migration import BOTH_MODES, Authority, Office, approve_platform, enrolled, restore
 from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform
 from tests.support.restoring import (
     AUTHORITY,
@@ -211,13 +211,13 @@ class Fleet(NamedTuple):
         return len(self.first.packages(platform_id)), len(self.second.packages(platform_id))
 
 
-@pytest.fixture
-def fleet(tmp_path, machines):
+@pytest.fixture(**BOTH_MODES)
+def fleet(tmp_path, machines, request):
     directory, office = tmp_path / "world", Office()
     directory.mkdir()
-    first = Authority(directory, office, "first")
+    first = request.param(directory, office, "first")
     machine = enrolled(machines(), office, first)
-    second = Authority(directory, office, "second")
+    second = request.param(directory, office, "second")
     made = Fleet(machine, office, first, second)
     machine.connect = made.connect
     made.take(office.trust_list)

@@ -7,26 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
+from lms.adapters.tpm import TpmDevice
 from lms.adapters.vault import open_vault
-from lms.model.authorities import Hello, KeptOwner, KeptPackage, KeptRelease, Kind, Peer
+from lms.model.authorities import AuthorityIdentity, Hello, KeptOwner, KeptPackage, KeptRelease, Kind, Peer
 from lms.model.exchange import BirthEvidence, EnrolmentRequest, PlatformEnrolment, RequestBase, RestoreRequest
 from lms.model.keys import digits
 from lms.model.owner import RecoverySheet, SheetAuthority
 from lms.model.packages import Destination, DestinationKind
 from lms.model.release import RestorationOrder
 from lms.model.secret import Secret
-from lms.model.trust import Identity, Mode, Pair, Role, TrustedAuthority, TrustedPlatform, TrustList, Withdrawal
-from lms.ports import MigrationAuthority
+from lms.model.trust import Identity, Pair, Role, TrustedAuthority, TrustedPlatform, TrustList, Withdrawal
+from lms.ports import MigrationAuthority, VaultKey
 from lms.service.approving import approve_restore
 from lms.service.keeping import AuthoritySetting, Keeper, Limits
+from lms.service.keeping.chip import ChipSetting, ChipVaultKey, ensure_vault, make_chip_identity
 from lms.service.keeping.enrolment import make_software_identity
 from lms.service.keeping.software import SoftwareVaultKey
 from lms.wire.authenticate import proof
@@ -53,9 +57,12 @@ from tests.support.documents import (
 from tests.support.documents import Platform as Chip
 from tests.support.exchange import attested
 from tests.support.keeping import STATION, station_certificate
+from tests.support.platform import OWNER_AUTH
+from tests.support.swtpm import SoftwareTpm
 from tests.support.tls import tls_certificate
 
 ADDRESS = "192.0.2.7"
+URL = "https://ma.example:8443"
 
 
 @dataclass(frozen=True)
@@ -78,11 +85,61 @@ class Asker:
         return self.served.delete(self.token, id)
 
 
-class House:
-    """A software MA in a directory; the first owner is the one of most tests."""
+@dataclass(frozen=True)
+class VaultChip:
+    """A TPM with the vault of an authority in it."""
 
-    def __init__(self, directory: Path, *owners: OwnerWorld, name: str = "ma", limits: Limits | None = None) -> None:
-        self.identity = make_software_identity(uuid(name), ("https://ma.example:8443",))
+    machine: SoftwareTpm
+    tpm: TpmDevice
+    identity: AuthorityIdentity
+
+    @property
+    def key(self) -> ChipVaultKey:
+        """The vault's key, as the authority uses it."""
+        return ChipVaultKey(self.tpm, self.identity)
+
+    @classmethod
+    def made(cls, directory: Path) -> VaultChip:
+        """A new one, switched on."""
+        machine = SoftwareTpm(directory).start()
+        setting = ChipSetting(TpmDevice(machine.tcti), lambda: NOW)
+        identity = make_chip_identity(setting, uuid("ma"), (URL,), OWNER_AUTH, unverified_tpm=True)
+        ensure_vault(setting, identity, OWNER_AUTH)
+        return cls(machine, setting.tpm, identity)
+
+    def close(self) -> None:
+        """End it."""
+        self.tpm.close()
+        self.machine.remove()
+
+
+@pytest.fixture(scope="session")
+def vault_chip(tmp_path_factory) -> Iterator[VaultChip]:
+    """One TPM for the authorities of all tests: what they keep is in their stores."""
+    made = VaultChip.made(tmp_path_factory.mktemp("vault"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session", params=["software", "tpm"])
+def chip_in_both_modes(request) -> VaultChip | None:
+    """What a house is made with, in either mode."""
+    return request.getfixturevalue("vault_chip") if request.param == "tpm" else None
+
+
+class House:
+    """An MA in a directory, in software or with a vault in a TPM; the first owner is the one of most tests."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *owners: OwnerWorld,
+        name: str = "ma",
+        limits: Limits | None = None,
+        chip: VaultChip | None = None,
+    ) -> None:
+        self.identity = make_software_identity(uuid(name), (URL,)) if chip is None else chip.identity
+        self._chip = chip
         self.url = f"sqlite:///{directory / name}.sqlite"
         self.vault = open_vault(self.url)
         self.now, self.seconds = NOW, 0.0
@@ -99,11 +156,10 @@ class House:
 
     def begin(self) -> Keeper:
         """The keeper as a process that starts makes it."""
-        assert self.identity.vault_key is not None
         setting = AuthoritySetting(
             identity=self.identity,
             vault=self.vault,
-            key=SoftwareVaultKey(self.identity.vault_key),
+            key=self._vault_key(),
             leaf=lambda: self.leaf,
             now=lambda: self.now,
             monotonic=lambda: self.seconds,
@@ -112,11 +168,17 @@ class House:
         self.keeper = Keeper(setting)
         return self.keeper
 
+    def _vault_key(self) -> VaultKey:
+        if self._chip is not None:
+            return self._chip.key
+        assert self.identity.vault_key is not None
+        return SoftwareVaultKey(self.identity.vault_key)
+
     def _empty_list(self, world: OwnerWorld) -> TrustList:
         authority = TrustedAuthority(
             ma_id=self.identity.ma_id,
             addresses=self.identity.addresses,
-            mode=Mode.SOFTWARE,
+            mode=self.identity.mode,
             combined=False,
             tls_key=tls_key(self.tls_key.public_key()),
             vault=self.identity.vault,

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 from uuid import UUID
 
 from lms.adapters.tpm import TpmDevice
@@ -122,13 +124,13 @@ class Authority:
 
     def __init__(self, directory: Path, office: Office, name: str = "ma", limits: Limits | None = None) -> None:
         self.office = office
-        self.identity, key, opens = self._made(directory, name)
+        self.identity, key, self.opens = self._made(directory, name)
         self.path = directory / f"{name}.sqlite"
         self.vault: SqlVault = open_vault(f"sqlite:///{self.path}")
         self.now = NOW
         granted = office.grant(request_authority_enrolment(self.identity, NOW), authority_request_id(self.identity))
         with self.vault.transaction() as transaction:
-            kept, _ = accept_authority_grant(self.identity, opens, transaction, granted, office.world.owner, NOW)
+            kept, _ = accept_authority_grant(self.identity, self.opens, transaction, granted, office.world.owner, NOW)
         self.leaf = kept.tls_certificate
         self.setting = AuthoritySetting(
             identity=self.identity,
@@ -184,6 +186,8 @@ class Authority:
 class ChipAuthority(Authority):
     """An MA whose vault lives in a TPM: `machine`, reached by `tpm`."""
 
+    owns_tpm = True
+
     def _made(self, directory: Path, name: str) -> tuple[AuthorityIdentity, VaultKey, Opener]:
         self.machine = SoftwareTpm(directory / f"tpm-of-{name}").start()
         self.tpm = TpmDevice(self.machine.tcti)
@@ -192,11 +196,23 @@ class ChipAuthority(Authority):
         ensure_vault(setting, identity, OWNER_AUTH)
         return identity, ChipVaultKey(self.tpm, identity), chip_opener(self.tpm, identity, NO_SECRET)
 
+    def copied_to(self, directory: Path) -> Authority:
+        """The same, at the same TPM, which ends with the first."""
+        other = super().copied_to(directory)
+        assert isinstance(other, ChipAuthority)
+        other.owns_tpm = False
+        return other
+
     def close(self) -> None:
         """Let go of the store, and end the TPM."""
         super().close()
-        self.tpm.close()
-        self.machine.remove()
+        if self.owns_tpm:
+            self.tpm.close()
+            self.machine.remove()
+
+
+BOTH_MODES: Final = MappingProxyType({"params": (Authority, ChipAuthority), "ids": ("software", "tpm")})
+"""For `pytest.fixture`: its `request.param` makes an authority, in software and with its vault in a TPM."""
 
 
 def approve_platform(platform: Platform, office: Office, **changes) -> PlatformState:

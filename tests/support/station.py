@@ -7,9 +7,11 @@ import socket
 from pathlib import Path
 from types import TracebackType
 
+from lms.model.trust import Mode
 from tests.support.authority import Place, Program, authority
 from tests.support.documents import PASSWORD, OwnerWorld, make_owner, signed_token
 from tests.support.platform import Platform, Said, Token
+from tests.support.swtpm import SoftwareTpm
 
 
 class Station:
@@ -66,17 +68,22 @@ class Station:
 
 
 class Serving:
-    """An authority of the owner that serves at a port of its own."""
+    """An authority of the owner that serves at a port of its own; its vault is in a TPM where the mode says so."""
 
-    def __init__(self, directory: Path, station: Station) -> None:
+    def __init__(self, directory: Path, station: Station, mode: Mode = Mode.SOFTWARE) -> None:
         # Bound and never listened at: nobody else gets this port before the server, or between two of them.
         self._kept = socket.socket()
         self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._kept.bind(("127.0.0.1", 0))
         self.address = f"https://127.0.0.1:{self._kept.getsockname()[1]}"
         self.place = Place(directory)
-        self.place.configure(None, listen=f'"{self.address.removeprefix("https://")}"')
-        made = self.place.run("init", "--address", self.address, "--output", self.place.request).json
+        self._chip = SoftwareTpm(directory / "tpm").start() if mode is Mode.TPM else None
+        listen = f'"{self.address.removeprefix("https://")}"'
+        self.place.configure(None if self._chip is None else self._chip.tcti, listen=listen)
+        made = self.place.run(
+            "init", "--address", self.address, "--output", self.place.request, "--unverified-tpm"
+        ).json
+        assert made["mode"] == mode.value
         self.ma_id = made["authority"]
         grant = directory / "grant"
         approved = station.approve(self.place.request, "--digits", made["request"], "--output", grant)
@@ -98,8 +105,10 @@ class Serving:
         self.close()
 
     def close(self) -> None:
-        """Let go of the port."""
+        """Let go of the port, and end the TPM."""
         self._kept.close()
+        if self._chip is not None:
+            self._chip.remove()
 
 
 def provisioned(machine: Platform, station: Station) -> Path:

@@ -12,7 +12,7 @@ from lms.model.authorities import Kind
 from lms.model.trust import Identity, Role
 from lms.wire.exchange_v1 import ENROLMENT_GRANT
 from lms.wire.signature import sign
-from tests.support.asking import Asker, House, id_of
+from tests.support.asking import Asker, House, VaultChip, id_of
 from tests.support.documents import Platform, make_owner, make_platform, uuid
 from tests.support.exchange import examples
 
@@ -57,8 +57,8 @@ class Who:
 class Scene:
     """One authority with everybody there is; its store goes back to this for each cell."""
 
-    def __init__(self, directory: Path) -> None:
-        self.house = house = House(directory, make_owner(), make_owner("neighbour"))
+    def __init__(self, directory: Path, chip: VaultChip | None) -> None:
+        self.house = house = House(directory, make_owner(), make_owner("neighbour"), chip=chip)
         self.path = directory / "ma.sqlite"
         self.platform, old, approved = make_platform(), make_platform("old"), make_platform("approved")
         stranger, waiting, granted = (make_platform(label) for label in ("stranger", "waiting", "granted"))
@@ -165,8 +165,8 @@ def outcome(scene: Scene, act: str, name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    made = Scene(tmp_path_factory.mktemp("matrix"))
+def scene(tmp_path_factory, chip_in_both_modes):
+    made = Scene(tmp_path_factory.mktemp("matrix"), chip_in_both_modes)
     yield made
     made.house.vault.close()
 
