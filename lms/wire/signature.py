@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
+import threading
+import warnings
 from typing import Final, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning
 from lxml import etree
 
 from lms.errors import SignatureInvalid
@@ -27,11 +29,7 @@ _EXCLUSIVE: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
 _OPEN: Final = f'<ds:Signature xmlns:ds="{XMLDSIG}">'
 _CLOSE: Final = "</ds:Signature>"
 _VALUE_SIZE: Final = 64
-_SEQUENCE: Final = rb"\x30(?:[\x00-\x7f]|\x81.|\x82..)"
-# Of an X.509 v3 certificate up to its serial number, which is positive: at any other one, the library only warns.
-_BEGINNING: Final = re.compile(
-    _SEQUENCE + _SEQUENCE + rb"\xa0\x03\x02\x01\x02\x02(?:[\x01-\x14][\x01-\x7f]|[\x02-\x15]\x00[\x80-\xff])", re.DOTALL
-)
+_QUIETLY: Final = threading.Lock()
 
 
 class Signer(Protocol):
@@ -114,16 +112,19 @@ def read_signature(document: bytes, root: etree._Element) -> Signed:
 
 def read_certificate(der: bytes) -> tuple[x509.Certificate, ec.EllipticCurvePublicKey]:
     """A certificate whose extensions can be read, and its P-256 key; ValueError for all that is not that."""
-    if not _BEGINNING.match(der):
-        raise ValueError("it is of another version, or its serial number is not positive")
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        key = certificate.public_key()
-        _ = certificate.extensions
+        with _QUIETLY, warnings.catch_warnings():
+            # What the library finds odd in a stranger's certificate is nothing for a person's terminal.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            certificate = x509.load_der_x509_certificate(der)
+            key = certificate.public_key()
+            _ = certificate.extensions
     except (
         UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
     ) as error:  # fmt: skip
         raise ValueError(str(error)) from None
+    if der[-len(certificate.signature) - 1] != 0:  # bits that are not used: the library reads past them
+        raise ValueError("its signature is no whole number of bytes")
     match key:
         case ec.EllipticCurvePublicKey(curve=ec.SECP256R1()):
             return certificate, key
