@@ -77,12 +77,16 @@ class TooManyJobs(LmsError):
 
 class BadConfiguration(LmsError):
     blame = Blame.CALLER
-    hint = "correct the file at the line that is named"
+    hint = "correct the configuration where it is named"
 
 
 class FileProblem(LmsError):
     blame = Blame.CALLER
     hint = "check the path, its permissions and the space left on its volume"
+
+
+class FileExists(FileProblem):
+    hint = "nothing is ever overwritten: name another file, or remove this one first"
 
 
 # Authorisation

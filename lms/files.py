@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lms.errors import Busy, FileProblem
+from lms.errors import Busy, FileExists, FileProblem
 
 
 @contextmanager
@@ -93,11 +93,13 @@ def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def create_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a file that must not exist yet: nothing that is there is ever replaced. Raises FileProblem."""
+    """Write a file that must not exist yet: nothing that is there is ever replaced. Raises FileExists, FileProblem."""
     with _named("create", path):
         temporary = _write_beside(path, content, mode)
         try:
             path.hardlink_to(temporary)
+        except FileExistsError:
+            raise FileExists(f"cannot create '{path}': file exists") from None
         finally:
             temporary.unlink()
         sync_directory(path.parent)

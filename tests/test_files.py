@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from lms.adapters.store import ArchiveDirectory
-from lms.errors import Busy, FileProblem
+from lms.errors import Busy, FileExists, FileProblem
 from lms.files import create_file, ensure_directory, locked, locked_beside, read_file, write_file
 
 
@@ -51,7 +51,7 @@ def test_a_file_of_another_user_in_place_of_the_temporary_one_is_not_used(tmp_pa
 def test_a_file_is_created_once(tmp_path):
     path = tmp_path / "file"
     create_file(path, b"first", mode=0o644)
-    with pytest.raises(FileProblem, match="file exists"):
+    with pytest.raises(FileExists, match="file exists"):
         create_file(path, b"second")
     assert path.read_bytes() == b"first"
     assert path.stat().st_mode & 0o777 == 0o644

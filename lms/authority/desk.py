@@ -74,7 +74,7 @@ def ek_roots(arguments: argparse.Namespace) -> tuple[bytes, ...]:
         try:
             parsed = x509.load_pem_x509_certificates(read_file(Path(path), MIB))
         except ValueError:
-            raise BadRequest(f"cannot read CA certificates from '{path}'") from None
+            raise BadRequest(f"cannot read CA certificates from '{path}': it holds none") from None
         found += [c.public_bytes(Encoding.DER) for c in parsed]
     return tuple(found)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from lms.errors import BadRequest, NotEnrolled
+from lms.errors import BadRequest, FileProblem, NotEnrolled
 from lms.files import ensure_directory, locked_beside, read_file, write_file
 from lms.wire.document import MIB
 
@@ -42,6 +42,8 @@ class Register:
 
     def trust_list(self) -> bytes:
         """The newest one. Raises FileProblem."""
+        if not self.path.exists():
+            raise FileProblem(f"cannot find the trust list '{self.path}': the first begins with --new-trust-list")
         return read_file(self.path, _MAX_LIST)
 
     def sheet(self, platform_id: UUID) -> bytes:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from lms.errors import BadRequest, LmsError
+from lms.errors import BadRequest, FileExists, LmsError
 from lms.files import create_file, read_regular_file
 from lms.process import run_program
 from lms.terminal import generated_password, read_secret, say
@@ -39,7 +39,7 @@ def token_create(arguments: argparse.Namespace) -> Answer:
     """A new Emergency Recovery Token in a new file."""
     path = Path(arguments.file)
     if path.exists():
-        raise BadRequest(f"cannot create '{path}': it exists, and a token is never overwritten")
+        raise FileExists(f"cannot create '{path}': file exists")
     generated = arguments.token_password is None and sys.stdin.isatty() and sys.stderr.isatty()
     if generated:
         password = generated_password().encode("ascii")

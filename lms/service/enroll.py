@@ -78,7 +78,9 @@ def standing(state: PlatformState) -> PlatformState:
 
 def trusted_authority(trust_list: TrustList | None, ma_id: UUID | None) -> TrustedAuthority:
     """The authority with this ID, or the only one. Raises AuthorityUnknown."""
-    known = () if trust_list is None else trust_list.standing_authorities
+    if trust_list is None:
+        raise AuthorityUnknown("cannot find the authority: no trust list is here yet, `lmsctl enroll msa` brings one")
+    known = trust_list.standing_authorities
     found = tuple(a for a in known if ma_id in (None, a.ma_id))
     if len(found) == 1:
         return found[0]

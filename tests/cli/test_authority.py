@@ -99,12 +99,12 @@ def test_nothing_is_approved_without_the_digits(asked, desk):
 
 def test_a_grant_is_never_written_over(asked, desk):
     desk["grant"].write_bytes(b"kept")
-    assert_refused(approve(desk, "--digits", asked[1]), 2, "BadRequest")
+    assert_refused(approve(desk, "--digits", asked[1]), 2, "FileExists")
     assert desk["grant"].read_bytes() == b"kept"
     assert not desk["trust"].exists()
     desk["grant"].unlink()
     assert approve(desk, "--digits", asked[1]).exit_code == 0
-    assert json.loads(approve(desk, "--digits", asked[1]).stdout)["error"] == "BadRequest"
+    assert json.loads(approve(desk, "--digits", asked[1]).stdout)["error"] == "FileExists"
 
 
 def test_a_request_is_never_written_over(asked, desk):
@@ -126,7 +126,9 @@ def test_the_machine_wants_either_a_place_or_a_grant(asked, desk, both):
 def test_a_trust_list_begins_only_once_and_only_when_it_is_said(asked, desk):
     arguments = ("approve", desk["request"], "--token", desk["token"], "--token-password", desk["password"])
     arguments += ("--trust-list", desk["trust"], "--vouch", "--output", desk["grant"], "--digits", asked[1])
-    assert_refused(authority(*arguments), 2, "FileProblem")
+    refused = authority(*arguments)
+    assert_refused(refused, 2, "FileProblem")
+    assert "--new-trust-list" in refused.json["message"]
     desk["trust"].write_bytes(b"the list of a station")
     assert_refused(authority(*arguments, "--new-trust-list"), 2, "BadRequest")
     assert desk["trust"].read_bytes() == b"the list of a station"

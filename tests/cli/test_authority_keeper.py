@@ -113,7 +113,7 @@ def test_what_is_no_address_makes_no_authority(place, address):
 
 def test_a_request_is_never_written_over(place):
     place.request.write_bytes(b"kept")
-    assert_refused(place.init(), 2, "FileProblem")
+    assert_refused(place.init(), 2, "FileExists")
     assert place.request.read_bytes() == b"kept"
     place.request.unlink()
     assert place.init().json["changed"] is False

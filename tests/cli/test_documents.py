@@ -41,7 +41,7 @@ def test_a_token_is_made_once_and_never_overwritten(tmp_path, files):
     assert path.stat().st_mode & 0o777 == 0o600
     document = path.read_bytes()
     assert b"correct horse" not in document
-    assert_refused(lmsctl("token", "create", path, "--token-password", files["password"]), 2, "BadRequest")
+    assert_refused(lmsctl("token", "create", path, "--token-password", files["password"]), 2, "FileExists")
     assert path.read_bytes() == document
     assert lmsctl("token", "show", path).json["fingerprint"] == made.json["fingerprint"]
 
@@ -53,7 +53,7 @@ def test_show_and_public(tmp_path, token, files):
     order = ("token", "public", files["token"], "--output", tmp_path / "public.xml")
     assert lmsctl(*order).json["fingerprint"] == token.fingerprint
     assert (tmp_path / "public.xml").read_bytes() == token.owner.document
-    assert_refused(lmsctl(*order), 2, "FileProblem")
+    assert_refused(lmsctl(*order), 2, "FileExists")
     assert_refused(lmsctl("token", "show", files["owner"]), 6, "WrongDocument")
 
 

@@ -87,7 +87,7 @@ def test_entries_from_registering_to_another_tpm(archived, machines, config, fil
     assert (out.read_bytes(), out.stat().st_mode & 0o777) == (VALUE, 0o600)
     assert VALUE.decode() not in said.stdout + said.stderr
     again = lmsctl("retrieve", *PLACE, "--output", out, *auth, config=there)
-    assert_refused(again, 2, "FileProblem")
+    assert_refused(again, 2, "FileExists")
     data = tmp_path / "data-out"
     order = ("retrieve", *ANNAS, "--output", data)
     assert_refused(lmsctl(*order, config=there), 2, "BadRequest")
