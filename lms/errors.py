@@ -423,7 +423,7 @@ class AboutRequest(LmsError):
 
 class ApprovalPending(AboutRequest):
     retry = True
-    hint = "the owner has to approve the request: compare its digits with those shown here"
+    hint = "have the owner compare these digits and approve; then give the same command again"
 
 
 class Denied(AboutRequest):
