@@ -165,7 +165,8 @@ class JobRunner:
             if word not in task.job.waiting:
                 raise BadRequest(f"cannot supply '{word}': job {number} does not wait for it")
             if task.collected.get(word, value) != value:
-                raise BadRequest(f"cannot supply '{word}': it is not the one that was collected")
+                otherwise = f"if that is lost, cancel job {number} and begin again"
+                raise BadRequest(f"cannot supply '{word}': it is not the one that was collected; {otherwise}")
             rest = tuple(w for w in task.job.waiting if w != word)
             given = frozenset({*task.record.given, word})
             if rest:

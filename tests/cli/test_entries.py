@@ -88,6 +88,8 @@ def test_entries_from_registering_to_another_tpm(archived, machines, config, fil
     assert VALUE.decode() not in said.stdout + said.stderr
     again = lmsctl("retrieve", *PLACE, "--output", out, *auth, config=there)
     assert_refused(again, 2, "FileExists")
+    unasked = lmsctl("retrieve", *PLACE, "--output", out, config=there)  # no authorisation is missed before that
+    assert_refused(unasked, 2, "FileExists")
     data = tmp_path / "data-out"
     order = ("retrieve", *ANNAS, "--output", data)
     assert_refused(lmsctl(*order, config=there), 2, "BadRequest")
