@@ -14,6 +14,7 @@ from uuid import UUID
 
 from lms.errors import Denied, LmsError, NotAtAuthority, NotAuthorised, QuotaExceeded
 from lms.model.authorities import KeptRequest, Receipt, RequestKind, RequestState
+from lms.model.keys import digits
 from lms.model.trust import Pair
 from lms.ports import VaultTransaction
 from lms.service.keeping.access import (
@@ -124,7 +125,7 @@ def own_request(transaction: VaultTransaction, claim: Claim, request_id: bytes, 
 
 def _refuse_denied(kept: KeptRequest) -> None:
     if kept.state is RequestState.DENIED:
-        shown = kept.request_id.hex().upper()
+        shown = digits(kept.request_id)  # as the machine showed them to its person
         raise Denied(f"cannot go on with request {shown}: the owner denied it", kept.request_id)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from lms.errors import ApprovalPending, Denied, LmsError, NotAtAuthority, NotAuthorised, QuotaExceeded
 from lms.model.authorities import Kind, RequestState
+from lms.model.keys import digits
 from lms.service.keeping import Limits
 from lms.wire.enrolment import read_platform_enrolment
 from tests.support.asking import House, id_of, pair_of
@@ -121,6 +122,7 @@ def test_a_denied_request_says_so_to_its_sender_alone(house, platform):
     with pytest.raises(Denied) as caught:
         asker.download(Kind.RELEASED_PACKAGE, id_of(request))
     assert caught.value.request_id == bytes.fromhex(id_of(request))
+    assert digits(caught.value.request_id) in str(caught.value)
     with pytest.raises(NotAtAuthority):
         house.asker(NOBODYS, platform.id).download(Kind.RELEASED_PACKAGE, id_of(request))
 
