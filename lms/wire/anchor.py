@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -56,8 +57,11 @@ def _follows(public: bytes, template: Callable[[ec.EllipticCurvePublicKey], byte
         return False
 
 
+@lru_cache(maxsize=16)
 def read_owner(document: bytes) -> Owner:
     """The owner of an owner document whose parts vouch for each other.
+
+    The same bytes are judged once: what they say depends on nothing else. A refusal is not remembered.
 
     Raises the errors of `read_document`, SignatureInvalid, UntrustedSigner, MalformedStructure, BadAttributes.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from lms.errors import OwnerMismatch, TrustListConflict
 from lms.model.owner import Owner
 from lms.model.trust import Role, TrustList
@@ -11,8 +13,12 @@ from lms.wire.exchange_v1 import TRUST_LIST
 _RULE = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
 
 
+@lru_cache(maxsize=16)
 def read_trust_list(document: bytes, owner: Owner) -> TrustList:
-    """The trust list in `document`, signed for this owner. Raises the errors of `judge_signer`, OwnerMismatch."""
+    """The trust list in `document`, signed for this owner. Raises the errors of `judge_signer`, OwnerMismatch.
+
+    The same bytes are judged once for an owner: it is judged by its own date, never by the clock.
+    """
     trust_list, signed = TRUST_LIST.read(document)
     assert isinstance(trust_list, TrustList)
     judge_signer(signed, _RULE, owner, trust_list, trust_list.issued)

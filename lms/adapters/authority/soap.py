@@ -7,6 +7,7 @@ never sees an answer: it checks no facet and knows no limit, so `lms.wire.reply`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -25,13 +26,8 @@ _LIMITS: Final = {"Download": 150 * MIB, "Authenticate": 12 * MIB, "Query": 8 * 
 _LIMIT: Final = 64 * 1024
 
 
-class _Transport:
-    """What zeep wants of a transport."""
-
-    def __init__(self, post: Post) -> None:
-        self._post = post
-        self.limit = _LIMIT
-        self.attempt: Attempt | None = None
+class _Files:
+    """What zeep loads a WSDL through."""
 
     def load(self, url: str) -> bytes:
         """A file of this package, wherever a URL says that it lies."""
@@ -39,6 +35,15 @@ class _Transport:
         if name not in _SHIPPED:
             raise AuthorityFailed(f"cannot load '{name}': only the schemas of this package are ever loaded")
         return (files("lms.wire") / "schemas" / name).read_bytes()
+
+
+class _Transport(_Files):
+    """What zeep wants of a transport."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self.limit = _LIMIT
+        self.attempt: Attempt | None = None
 
     def post_xml(self, address: str, envelope: etree._Element, headers: Mapping[str, str]) -> bytes:
         """Send the envelope to whom the channel was made for; `address` is the WSDL's placeholder."""
@@ -70,14 +75,25 @@ class Soap:
             raise AuthorityFailed(f"cannot use the answer to {operation}: {error}") from None
 
     def _open(self) -> Any:
-        from zeep import Client, Settings
+        from zeep import Client
 
-        settings = Settings(
-            strict=True,
-            forbid_dtd=True,
-            forbid_entities=True,
-            forbid_external=True,
-            xml_huge_tree=False,
-            raw_response=True,
-        )
-        return Client(WSDL, transport=self._transport, settings=settings).service
+        description = _description()
+        return Client(description, transport=self._transport, settings=description.settings).service
+
+
+@cache
+def _description() -> Any:
+    """The WSDL of this package, as zeep has it: read once, it is the same for every authority."""
+    from zeep import Settings
+    from zeep.wsdl import Document
+
+    settings = Settings(
+        strict=True,
+        forbid_dtd=True,
+        forbid_entities=True,
+        forbid_external=True,
+        xml_huge_tree=False,
+        raw_response=True,
+    )
+    shipped: Any = _Files()
+    return Document(WSDL, shipped, settings=settings)

@@ -29,9 +29,11 @@ _CREDENTIAL = dict.fromkeys((VALUE, SIZE, FAILURE, _INTEGRITY, _ECC_POINT), Inne
 
 
 def endorsement_keys(tpm: Context) -> tuple[EndorsementKey, ...]:
-    """All EKs; persistent ones are preferred to deriving them."""
-    with sessions.carrying(tpm, tpm.endorsement_auth) as session:
-        return endorsement.endorsement_keys(tpm, session)
+    """All EKs; persistent ones are preferred to deriving them. Looked for once an act: a use finds its key anew."""
+    if not tpm.endorsement_keys:
+        with sessions.carrying(tpm, tpm.endorsement_auth) as session:
+            tpm.endorsement_keys = endorsement.endorsement_keys(tpm, session)
+    return tpm.endorsement_keys
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from lms.errors import AuthFailed, BadRequest, KeyNotFound, MalformedStructure
 from lms.model.keys import Name
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
-from lms.ports import Step
+from lms.ports import EndorsementKey, Step
 from lms.wire.tpm.public import ALG_RSA, name_of
 
 NOTHING: Final = Secret(b"")
@@ -49,7 +49,10 @@ def read(kind: Any, data: bytes) -> Any:
 
 
 class Context:
-    """A connection to the TPM, used by the worker's thread only."""
+    """A connection to the TPM for one act, used by the worker's thread only.
+
+    `endorsement_keys` are those that were found in it, empty before somebody looked.
+    """
 
     def __init__(
         self, channel: DeadlineTcti, *, bare: bool, salt: Salt, endorsement_auth: Secret, rsa_deadline_s: float
@@ -57,6 +60,7 @@ class Context:
         self.channel = channel
         self.salt = salt
         self.endorsement_auth = endorsement_auth
+        self.endorsement_keys: tuple[EndorsementKey, ...] = ()
         self._rsa_deadline_s = rsa_deadline_s
         self._open: dict[int, Any] = {}
         if bare:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -30,12 +29,6 @@ _MSA: Final = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
-@lru_cache(maxsize=16)
-def _trusted(document: bytes, trust_list: bytes) -> tuple[Owner, TrustList]:
-    owner = read_owner(document)
-    return owner, read_trust_list(trust_list, owner)
-
-
 @dataclass(frozen=True, slots=True)
 class Served:
     """An owner whom this MA serves, with its word on platforms."""
@@ -47,7 +40,8 @@ class Served:
     @classmethod
     def of(cls, kept: KeptOwner) -> Served:
         """Read what is kept of an owner; it was verified when it was taken, and is again."""
-        return cls(kept, *_trusted(kept.document, kept.trust_list))
+        owner = read_owner(kept.document)
+        return cls(kept, owner, read_trust_list(kept.trust_list, owner))
 
     def approved(self, platform_id: UUID, pair: Pair) -> TrustedPlatform | None:
         """The platform, where the trust list knows it with this pair and does not withdraw it."""

@@ -227,17 +227,17 @@ def test_a_list_of_ten_thousand_platforms_is_read_once_and_not_at_every_call(hou
     house.keep(platform.world, replace(known, number=known.number + 1, platforms=(*many, *known.platforms)))
     asker, station = house.asker(platform), house.station()
     asker.query()
-    before = access._trusted.cache_info().misses
+    before = access.read_trust_list.cache_info().misses
     for _ in range(20):
         asker.query()
         station.query()
         asker.download(Kind.TRUST_LIST, "")
     for sequence in range(1, 4):
         asker.upload(house.package(platform, sequence))
-    assert access._trusted.cache_info().misses == before
+    assert access.read_trust_list.cache_info().misses == before
     house.station().upload(house.signed(house.next_list()))
     asker.query()
-    assert access._trusted.cache_info().misses == before + 1
+    assert access.read_trust_list.cache_info().misses == before + 1
 
 
 WORDS = {"TrustList": TRUST_LIST, "EnrolmentGrant": ENROLMENT_GRANT, "RestoreApproval": RESTORE_APPROVAL}
