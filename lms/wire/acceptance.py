@@ -175,6 +175,9 @@ def _check_rooted(package: MigrationPackage) -> None:
     rooted = {key.key_id for key in package.migrating_keys}
     parents = {child.key_id: child.parent for child in package.child_keys}
     for child in package.child_keys:
+        if child.parent in rooted:
+            rooted.add(child.key_id)
+            continue
         path: set[Name] = set()
         at = child.key_id
         while at not in rooted:
