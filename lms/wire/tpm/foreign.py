@@ -34,7 +34,8 @@ def foreign_name(tpm2b: bytes) -> Name:
 def is_foreign_name(name: Name, tpm2b: bytes) -> bool:
     """Whether it is the Name of this TPM2B_PUBLIC, of which a package has ten thousand."""
     area = _area(tpm2b)
-    return name == area[2:4] + _HASHES[area[2:4]](area).digest()
+    name_alg = area[2:4]
+    return name == name_alg + _HASHES[name_alg](area).digest()
 
 
 def foreign_attributes(tpm2b: bytes) -> int:
