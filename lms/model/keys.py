@@ -44,7 +44,7 @@ class Name(bytes):
     def from_text(cls, text: str) -> Self:
         """Read the upper-case hexBinary form; ValueError for anything else."""
         value = unhexlify(text)
-        if text.upper() != text:
+        if not text.isupper():  # each algorithm's number has a letter
             raise ValueError("cannot read a Name: not upper-case hexadecimal without spaces")
         return cls(value)
 

@@ -10,7 +10,6 @@ from typing import Final
 from lms.errors import MalformedStructure
 from lms.model.keys import Name
 from lms.wire.tpm.digests import HASHES
-from lms.wire.tpm.marshal import unsized
 
 _ATTRIBUTES_END: Final = 8
 # By the bytes of nameAlg as they stand there: a package has tens of thousands of public areas.
@@ -18,7 +17,10 @@ _HASHES: Final = {algorithm.to_bytes(2, "big"): hash_ for algorithm, hash_ in HA
 
 
 def _area(tpm2b: bytes) -> bytes:
-    area = unsized(tpm2b)
+    # Without `unsized`, for the same reason.
+    area = tpm2b[2:]
+    if len(area) != int.from_bytes(tpm2b[:2], "big"):
+        raise MalformedStructure("cannot read a TPM structure: its size field is not its size")
     if len(area) < _ATTRIBUTES_END or area[2:4] not in _HASHES:
         raise MalformedStructure("cannot read a public area: too short, or nameAlg neither SHA-256 nor SHA-384")
     return area
