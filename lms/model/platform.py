@@ -105,7 +105,8 @@ class PlatformState:
     """One platform. `time_floor` is the latest time seen.
 
     `sequence` is the last number spent on a package, `archived` that of the newest package which every place
-    keeps (`package_id`, made at `archived_at`); 0 before the first. `request_nonce` is that of the enrolment request on its way.
+    keeps (`package_id`, made at `archived_at`); 0 before the first. `request_nonce` is that of the enrolment request
+    on its way.
     `unarchived` says that something was registered or unregistered since that package. `to_enroll` are the IDs of
     the destinations that held the keys before a restore, and still have to be enrolled anew. `retired_at` are the IDs
     of the authorities that took packages from this TPM once, and know it no more.

@@ -245,6 +245,7 @@ class Said:
     @property
     def json(self) -> dict:
         """The answer or the error of `--json`."""
+        assert self.stdout, f"ended with {self.exit_code} and said nothing but: {self.stderr}"
         return json.loads(self.stdout)
 
 

@@ -149,7 +149,9 @@ def test_a_loaded_key_is_proven_by_its_child(platform):
     assert platform.tpm.loaded_name(SRK_HANDLE, drsk, None) == (name, NOTHING)
     assert platform.tpm.loaded_name(SRK_HANDLE, drsk, probe) == (name, Secret(b"probe"))
     stranger = platform.tpm.create(SRK_HANDLE, PROBE, auth=NOTHING, data=Secret(b"stranger"))
-    with pytest.raises(BlobRefused, match="cannot load the key: it was altered, or belongs to another key, TPM_RC_INTEGRITY"):
+    with pytest.raises(
+        BlobRefused, match="cannot load the key: it was altered, or belongs to another key, TPM_RC_INTEGRITY"
+    ):
         platform.tpm.loaded_name(SRK_HANDLE, drsk, stranger)
 
 
