@@ -8,13 +8,16 @@ PREFIX ?= /usr
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-exhaustive lint fix demo benchmark test-bare test-systemd install clean prepare
+.PHONY: help test test-slow test-exhaustive lint fix demo benchmark test-bare test-systemd install clean prepare
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 test: prepare ## run the tests, with the coverage of lms/model, lms/wire and lms/service (TESTS=... chooses)
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(TESTS)
+
+test-slow: prepare ## run what takes longest: whole exchanges of real processes, kills, ten thousand of something
+	@$(BIN)/python -m pytest -n 2 -m slow $(TESTS)
 
 test-exhaustive: prepare ## kill everything everywhere: at every TPM command, change of a file and step of a store
 	@$(BIN)/python -m pytest -n 2 -m exhaustive $(TESTS)

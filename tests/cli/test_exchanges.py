@@ -18,6 +18,8 @@ from lms.model.trust import Mode
 from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform, Said, lmsctl
 from tests.support.station import Serving, Station, provisioned
 
+pytestmark = pytest.mark.slow
+
 DIGITS = re.compile("[A-Z2-7]{4}(-[A-Z2-7]{4}){3}")
 
 

@@ -26,6 +26,8 @@ from tests.support.platform import OWNER_AUTH, lmsctl
 from tests.support.seat import Seat
 from tests.support.station import Serving, Station, provisioned
 
+pytestmark = pytest.mark.slow
+
 DIGITS = re.compile("[A-Z2-7]{4}(-[A-Z2-7]{4}){3}")
 LONG_AGO = datetime(2020, 1, 2, tzinfo=UTC)
 

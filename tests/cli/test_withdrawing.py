@@ -18,6 +18,8 @@ from tests.support.restoring import AUTHORITY, register, signed_list
 from tests.support.seat import Seat
 from tests.support.station import Serving, Station, provisioned
 
+pytestmark = pytest.mark.slow
+
 OURS, CHIP = make_platform(), make_platform("new board")
 LONG_AGO = datetime(2020, 1, 2, tzinfo=UTC)
 EK, OLD_SRK, NEW_SRK = (name.digits for name in (OURS.ek.name, OURS.srk.name, CHIP.srk.name))

@@ -46,6 +46,8 @@ from tests.support.platform import PRECIOUS
 from tests.support.troubles import Scene, Trouble
 from tests.support.world import World
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Row:

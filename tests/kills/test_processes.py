@@ -42,12 +42,14 @@ def spread(points: int, samples: int) -> list[int]:
     return [1 + (2 * number + 1) * points // (2 * samples + 1) for number in range(samples)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("act", "cut"), SAMPLES, ids=named)
 def test_an_act_whose_process_is_killed_ends_as_if_it_had_not_been(software, act, cut):
     for number in spread(software.uncut(act).surely[cut], SAMPLES[act, cut]):
         assert software.cut(act, cut, number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("act", "cut"), CHIP_SAMPLES, ids=named)
 def test_so_it_does_where_the_authority_has_its_vault_in_a_tpm(chip, act, cut):
     for number in spread(chip.uncut(act).surely[cut], CHIP_SAMPLES[act, cut]):

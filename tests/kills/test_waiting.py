@@ -18,6 +18,8 @@ from tests.support.platform import OWNER_AUTH as AUTH
 from tests.support.tls import pkcs8
 from tests.support.world import World
 
+pytestmark = pytest.mark.slow
+
 _OPTIONS, _GIVEN = {"unverified-tpm": True}, {OWNER_AUTH: AUTH.reveal()}
 
 

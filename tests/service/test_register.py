@@ -306,6 +306,7 @@ def test_a_user_has_a_quota_of_bytes(archived):
     register(archived, MAIL, Secret(bytes(1024 * 1024)), ANNA, ANNAS_PASSWORD, ItemUsage.DATA)
 
 
+@pytest.mark.slow
 def test_the_largest_item_fits_into_a_package_and_a_second_is_refused_in_time(archived, machines, token):
     largest = Secret(bytes(MAX_CONTENT))
     with pytest.raises(BadRequest):

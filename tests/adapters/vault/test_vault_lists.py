@@ -40,6 +40,7 @@ def _plan(url: str, statement: str, parameters) -> str:
         return "\n".join(row[0] for row in other.execute(f"EXPLAIN {statement}", parameters))
 
 
+@pytest.mark.slow
 def test_ten_thousand_packages_are_listed_by_one_statement_that_reads_no_document(vault, statements):
     with vault.transaction() as transaction:
         for sequence in range(1, COUNT + 1):

@@ -163,6 +163,7 @@ def sessions(house):
     return Sessions(house.identity.ma_id, lambda: house.leaf, lambda: house.seconds)
 
 
+@pytest.mark.slow
 def test_a_flood_of_challenges_pushes_its_own_out(sessions):
     flooding = hello_of(CHIP, CHIP.id, NONCE)
     challenge = sessions.challenge(hello_of(OTHER, OTHER.id, NONCE), "198.51.100.1")

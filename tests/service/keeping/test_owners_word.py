@@ -219,6 +219,7 @@ def test_a_certificate_beside_a_session_makes_no_station_of_it(house, platform):
 # --- what it costs ---
 
 
+@pytest.mark.slow
 def test_a_list_of_ten_thousand_platforms_is_read_once_and_not_at_every_call(house, platform):
     known = house.list_of()
     many = tuple(
