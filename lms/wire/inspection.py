@@ -5,15 +5,26 @@ Needs no TPM and no state: what a person with a file asks (`lmsctl inspect`, `lm
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 
 from lms.errors import BadRequest
+from lms.model.exchange import (
+    AuthorityEnrolment,
+    EnrolmentGrant,
+    EnrolmentRequest,
+    PlatformEnrolment,
+    RestoreAnnex,
+    RestoreApproval,
+    RestoreRequest,
+)
 from lms.model.keys import digits, same_digits
 from lms.model.owner import Owner, RecoverySheet
-from lms.model.packages import MigrationPackage
+from lms.model.packages import MigrationPackage, Signed
+from lms.model.trust import TrustList
 from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.anchor import read_owned_token, read_owner
 from lms.wire.certificates import identity_of
@@ -35,7 +46,6 @@ def package_facts(package: MigrationPackage) -> Facts:
     """What a package is, and what is in it."""
     header = package.header
     return {
-        "document": "MigrationPackage",
         "package": str(header.package_id),
         "flow": header.flow.value,
         "created": header.created.isoformat(),
@@ -62,27 +72,79 @@ def sheet_facts(sheet: RecoverySheet) -> Facts:
     }
 
 
+def exchange_facts(value: object) -> Facts:
+    """What a document between machines, authorities and the MSA is about: above all, the digits of its request."""
+    match value:
+        case EnrolmentRequest(platform=PlatformEnrolment() as platform):
+            return {"request": digits(value.base.request_id), "platform": str(platform.platform_id)}
+        case EnrolmentRequest(authority=AuthorityEnrolment() as authority):
+            asked = {"authority": str(authority.ma_id), "mode": authority.mode.value}
+            return {"request": digits(value.base.request_id), **asked, "addresses": list(authority.addresses)}
+        case RestoreRequest():
+            return {"request": digits(value.base.request_id), "platform": str(value.platform_id), **_package(value)}
+        case EnrolmentGrant():
+            return {"request": digits(value.request_id), "mode": value.mode.value, "combined": value.combined}
+        case RestoreAnnex():
+            return {"request": digits(value.request_id), **_package(value), "stored": value.stored.isoformat()}
+        case RestoreApproval():
+            return {
+                "request": digits(value.request_id),
+                "package": str(value.package_id),
+                "not-before": value.not_before.isoformat(),
+                "not-after": value.not_after.isoformat(),
+                "stolen": value.stolen,
+            }
+        case TrustList():
+            return {
+                "number": value.number,
+                "owner": digits(value.owner),
+                "issued": value.issued.isoformat(),
+                "platforms": [str(p.platform_id) for p in value.platforms],
+                "authorities": [{"id": str(a.ma_id), "mode": a.mode.value} for a in value.authorities],
+                "withdrawn": [w.identity.urn for w in value.withdrawn],
+            }
+    return {}
+
+
+def _package(value: RestoreRequest | RestoreAnnex) -> Facts:
+    return {} if value.package_id is None else {"package": str(value.package_id), "sequence": value.sequence}
+
+
 def inspect_document(document: bytes) -> Facts:
     """What a document of ours says of itself. Raises BadRequest where it is none, DocumentError."""
     root = root_name(document)
-    if root == "MigrationPackage":
-        untrusted = read_package(document)
-        facts = package_facts(untrusted.content)
-        signer = untrusted.signed.certificates[0]
-    elif root == "EmergencyRecoveryToken":
-        return {"document": root, **owner_facts(read_owned_token(document)[1])}
-    elif root == "OwnerDocument":
-        return {"document": root, **owner_facts(read_owner(document))}
-    elif root == "RecoverySheet":
-        sheet, signed = read_sheet(document)
-        facts = {"document": root, **sheet_facts(sheet)}
-        signer = signed.certificates[0]
-    elif root in DOCUMENTS:
-        _, signed = DOCUMENTS[root].read(document)
-        facts, signer = {"document": root}, signed.certificates[0]
-    else:
+    if root not in _READERS and root not in DOCUMENTS:
         raise BadRequest(f"cannot inspect a '{root}': it is none of our documents")
-    return {**facts, "signer": _signer(signer), "verified": False}
+    facts, signed = _READERS[root](document) if root in _READERS else _read_exchange(root, document)
+    return {"document": root, **facts} | ({} if signed is None else _unverified(signed))
+
+
+def _read_exchange(root: str, document: bytes) -> tuple[Facts, Signed]:
+    value, signed = DOCUMENTS[root].read(document)
+    return exchange_facts(value), signed
+
+
+def _read_package(document: bytes) -> tuple[Facts, Signed]:
+    untrusted = read_package(document)
+    return package_facts(untrusted.content), untrusted.signed
+
+
+def _read_sheet(document: bytes) -> tuple[Facts, Signed]:
+    sheet, signed = read_sheet(document)
+    return sheet_facts(sheet), signed
+
+
+_READERS: Final[Mapping[str, Callable[[bytes], tuple[Facts, Signed | None]]]] = {
+    "MigrationPackage": _read_package,
+    "RecoverySheet": _read_sheet,
+    # These two prove themselves: who signed is in them.
+    "EmergencyRecoveryToken": lambda document: (owner_facts(read_owned_token(document)[1]), None),
+    "OwnerDocument": lambda document: (owner_facts(read_owner(document)), None),
+}
+
+
+def _unverified(signed: Signed) -> Facts:
+    return {"signer": _signer(signed.certificates[0]), "verified": False}
 
 
 def _signer(certificate: bytes) -> str:
@@ -106,4 +168,9 @@ def verify_package(document: bytes, owner: Owner, confirmed_key: str | None, now
         ),
     )
     verified = accept_package(document, trust)
-    return {**package_facts(verified.content), "approved": verified.approved, "verified": True}
+    return {
+        "document": "MigrationPackage",
+        **package_facts(verified.content),
+        "approved": verified.approved,
+        "verified": True,
+    }
