@@ -153,7 +153,9 @@ def _reported(module: str, last: str) -> LmsError:
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, LmsError):
         return kind(text)
-    return LmsError(f"cannot go on: {module} failed unexpectedly")
+    # A name and no text: what went wrong unexpectedly may have a secret in its words.
+    defect = f" with {name}" if name.isidentifier() else ""
+    return LmsError(f"cannot go on: {module} failed unexpectedly{defect}")
 
 
 def report_step(text: str) -> None:

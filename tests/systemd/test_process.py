@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lms.errors import FileProblem, ProgramNotStarted
+from lms.errors import FileProblem, LmsError, ProgramNotStarted
 from lms.model.secret import Secret
 from lms.names import ENDORSEMENT_AUTH, OWNER_AUTH
 from lms.process import provided_secrets, run_program
@@ -87,3 +87,10 @@ def test_one_act_without_a_daemon_uses_what_was_provided(platform, token, creden
     assert lmsctl(*order, "--unverified-tpm", config=config).exit_code == 0
     assert lmsctl("status", config=config).json["owner-auth-set"] is True
     assert lmsctl("enroll", "token", config=config).exit_code == 0
+
+
+def test_a_defect_of_a_program_is_named_and_its_words_are_not():
+    """What it says is a traceback; its last line may hold a secret."""
+    with pytest.raises(LmsError, match="lms.opener failed unexpectedly with ValueError") as caught:
+        run_program("lms.opener", ["create"], {"token-password": b"a secret", "request": b"hunter2"})
+    assert "hunter2" not in str(caught.value)
