@@ -91,6 +91,6 @@ def test_one_act_without_a_daemon_uses_what_was_provided(platform, token, creden
 
 def test_a_defect_of_a_program_is_named_and_its_words_are_not():
     """What it says is a traceback; its last line may hold a secret."""
-    with pytest.raises(LmsError, match="lms.opener failed unexpectedly with ValueError") as caught:
+    with pytest.raises(LmsError, match=r"lms\.opener failed unexpectedly with ValueError") as caught:
         run_program("lms.opener", ["create"], {"token-password": b"a secret", "request": b"hunter2"})
     assert "hunter2" not in str(caught.value)
