@@ -88,6 +88,16 @@ class PrivateBus:
             raise RuntimeError("dbus-daemon did not start")
         return self
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It reads nothing for a while: what is sent to it stays in the socket, until that is full."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def stop(self, by: signal.Signals = signal.SIGKILL) -> None:
         """End it: everybody on it loses his connection."""
         if self._process is not None:
