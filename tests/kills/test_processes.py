@@ -1,7 +1,7 @@
 """The real `lmsd` and `lms-authority` are killed at any point of an act; after the next start the end is the same.
 
 An uncut run counts the points: each TPM command, each change of a directory (the journal's among them), each step of
-the authority's store. `make test` cuts at a sample, `make test-exhaustive` at all.
+the authority's store. `make test-slow` cuts at a sample, `make test-exhaustive` at all.
 """
 
 from __future__ import annotations
