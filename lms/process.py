@@ -11,8 +11,8 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -67,6 +67,16 @@ def descriptor_with(content: bytes) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+@contextmanager
+def in_memory(content: bytes) -> Iterator[str]:
+    """A path to content that is on no disk, for libraries that take a file by its name alone."""
+    descriptor = descriptor_with(content)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def read_descriptor(descriptor: int) -> bytes:

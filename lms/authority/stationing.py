@@ -15,8 +15,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    NoEncryption,
-    PrivateFormat,
 )
 
 from lms.adapters.store import StationDirectory
@@ -25,12 +23,12 @@ from lms.errors import BadRequest, GrantMismatch, NotInitialised, UntrustedSigne
 from lms.files import create_file, locked, read_file
 from lms.model.keys import digits
 from lms.model.owner import Owner
-from lms.model.secret import Secret
 from lms.model.station import StationAnswer, StationIdentity, StationOrder
 from lms.terminal import say
 from lms.wire.anchor import confirm_owner
 from lms.wire.certificates import for_clients_alone, identity_of, issued_by_owner
 from lms.wire.document import MIB
+from lms.wire.private_keys import write_private_key
 from lms.wire.record import read_record
 from lms.wire.station import read_station_request, write_station_request
 
@@ -62,8 +60,7 @@ def init(arguments: argparse.Namespace) -> Answer:
 
 def _made() -> StationIdentity:
     station_id, key = uuid4(), ec.generate_private_key(ec.SECP256R1())
-    private = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    return StationIdentity(station_id, Secret(private), write_station_request(station_id, key))
+    return StationIdentity(station_id, write_private_key(key), write_station_request(station_id, key))
 
 
 def enroll(arguments: argparse.Namespace) -> Answer:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Iterable
 
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_der_private_key,
-)
-
 from lms.model.secret import Secret
+from lms.process import in_memory
+from lms.wire.private_keys import tls_identity
 
 
 def server_context(certificate: bytes, key: Secret, client_cas: Iterable[bytes]) -> ssl.SSLContext:
@@ -30,16 +24,6 @@ def server_context(certificate: bytes, key: Secret, client_cas: Iterable[bytes])
     cas = b"".join(client_cas)
     if cas:
         context.load_verify_locations(cadata=cas)
-    _show(context, certificate, key)
+    with in_memory(tls_identity(certificate, key).reveal()) as path:
+        context.load_cert_chain(path)
     return context
-
-
-def _show(context: ssl.SSLContext, certificate: bytes, key: Secret) -> None:
-    private = load_der_private_key(key.reveal(), None)
-    # OpenSSL takes a key from a file by name alone; this one is in memory and nobody else's.
-    descriptor = os.memfd_create("tls", os.MFD_CLOEXEC)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(ssl.DER_cert_to_PEM_cert(certificate).encode("ascii"))
-        file.write(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")

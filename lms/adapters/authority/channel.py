@@ -7,7 +7,6 @@ variables, redirects, cookies, compression or repetitions here; what the bytes m
 from __future__ import annotations
 
 import http.client
-import os
 import select
 import ssl
 from collections.abc import Callable, Mapping
@@ -15,18 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_der_private_key,
-)
-
 from lms.adapters.authority.deadline import Attempt, TimedSocket, connect
 from lms.errors import AuthorityBusy, AuthorityFailed, AuthorityUnreachable, AuthorityUntrusted, BadRequest, LmsError
 from lms.model.addresses import endpoint_of
 from lms.model.secret import Secret
+from lms.process import in_memory
+from lms.wire.private_keys import tls_identity
 
 _CHUNK: Final = 1024 * 1024
 _SOAP: Final = "application/soap+xml"
@@ -97,19 +90,9 @@ def _tls(station: ClientCertificate | None) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION  # else another could take over, judged never
     context.sslsocket_class = TimedSocket
     if station is not None:
-        _show(context, station)
+        with in_memory(tls_identity(station.certificate, station.key).reveal()) as path:
+            context.load_cert_chain(path)
     return context
-
-
-def _show(context: ssl.SSLContext, station: ClientCertificate) -> None:
-    certificate = x509.load_der_x509_certificate(station.certificate).public_bytes(Encoding.PEM)
-    key = load_der_private_key(station.key.reveal(), None)
-    # OpenSSL takes them from a file by name alone; this one is in memory and nobody else's.
-    descriptor = os.memfd_create("station", os.MFD_CLOEXEC)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(certificate + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
 
 
 def _judged_at(address: str, judge: Callable[[bytes], None], leaf: bytes) -> None:

@@ -14,13 +14,7 @@ from uuid import UUID
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_der_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lms.errors import AuthorityUntrusted, BadRequest, GrantMismatch, SignerWithdrawn, UntrustedSigner
 from lms.model.addresses import host_of
@@ -35,6 +29,7 @@ from lms.wire.certificates import OwnerSigner, SignerRule, judge_signer, self_is
 from lms.wire.content import decrypt
 from lms.wire.enrolment import enrolment_id
 from lms.wire.exchange_v1 import ENROLMENT_GRANT, ENROLMENT_REQUEST, read_bundle
+from lms.wire.private_keys import read_private_key, write_private_key
 from lms.wire.request_proofs import NONCE_SIZE
 from lms.wire.signature import read_certificate, sign
 from lms.wire.tls import judge_tls, tls_key
@@ -49,7 +44,7 @@ _GRANTERS = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
 def make_software_identity(ma_id: UUID, addresses: tuple[str, ...]) -> AuthorityIdentity:
     """A new MA without a TPM: keys for vault and TLS. Raises BadRequest for what is no address."""
     vault = ec.generate_private_key(ec.SECP256R1())
-    return make_identity(ma_id, addresses, recovery_public(vault.public_key()), vault_key=_stored(vault))
+    return make_identity(ma_id, addresses, recovery_public(vault.public_key()), vault_key=write_private_key(vault))
 
 
 def make_identity(
@@ -68,7 +63,7 @@ def make_identity(
         ma_id=ma_id,
         mode=Mode.SOFTWARE if chip is None else Mode.TPM,
         addresses=checked_addresses(addresses),
-        tls_key=_stored(ec.generate_private_key(ec.SECP256R1())),
+        tls_key=write_private_key(ec.generate_private_key(ec.SECP256R1())),
         vault=vault,
         vault_key=vault_key,
         chip=chip,
@@ -93,21 +88,11 @@ def checked_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
     return addresses
 
 
-def _stored(key: ec.EllipticCurvePrivateKey) -> Secret:
-    return Secret(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
-
-
-def _private(key: Secret) -> ec.EllipticCurvePrivateKey:
-    private = load_der_private_key(key.reveal(), None)
-    assert isinstance(private, ec.EllipticCurvePrivateKey)
-    return private
-
-
 def authority_request_id(identity: AuthorityIdentity) -> bytes:
     """RequestID of an MA's enrolment; without a TPM its vault stands for EK and AK (PROTOCOL §6)."""
     vault, chip = name_of(identity.vault), identity.chip
     ek, ak = (vault, vault) if chip is None else (name_of(chip.ek), name_of(chip.ak))
-    key = _private(identity.tls_key).public_key()
+    key = read_private_key(identity.tls_key).public_key()
     return enrolment_id(identity.ma_id, identity.request_nonce, ek, vault, ak, key)
 
 
@@ -116,7 +101,7 @@ def request_authority_enrolment(identity: AuthorityIdentity, now: datetime) -> b
 
     Its trust list number is 0: it is for every owner, and each has a trust list of its own.
     """
-    key, chip = _private(identity.tls_key), identity.chip
+    key, chip = read_private_key(identity.tls_key), identity.chip
     ek, certificates, ak, certify = (
         (None, (), None, None) if chip is None else (chip.ek, chip.ek_certificates, chip.ak, chip.vault_certify)
     )
@@ -132,7 +117,7 @@ def request_authority_enrolment(identity: AuthorityIdentity, now: datetime) -> b
 def software_opener(identity: AuthorityIdentity) -> Opener:
     """Opens what was encrypted to a software MA: only its vault key can. Raises InnerKeyMismatch when called."""
     assert identity.vault_key is not None
-    private, vault = _private(identity.vault_key), identity.vault
+    private, vault = read_private_key(identity.vault_key), identity.vault
     return lambda credential: Secret(open_credential(private, vault, name_of(vault), credential))
 
 
@@ -178,7 +163,7 @@ def _role(identity: AuthorityIdentity) -> Identity:
 def _own_entry(identity: AuthorityIdentity, trusted: TrustList) -> TrustedAuthority:
     if trusted.withdrawn_since(_role(identity)) is not None:
         raise SignerWithdrawn("cannot take the grant: this authority was withdrawn")
-    expected = (identity.ma_id, identity.vault, tls_key(_private(identity.tls_key).public_key()), identity.mode)
+    expected = (identity.ma_id, identity.vault, tls_key(read_private_key(identity.tls_key).public_key()), identity.mode)
     for entry in trusted.authorities:
         if (entry.ma_id, entry.vault, entry.tls_key, entry.mode) == expected:
             return entry
@@ -187,7 +172,7 @@ def _own_entry(identity: AuthorityIdentity, trusted: TrustList) -> TrustedAuthor
 
 def _own_certificate(identity: AuthorityIdentity, certificates: tuple[bytes, ...], owner: Owner) -> bytes:
     """The certificate that clients of this owner will accept from us."""
-    ours = _private(identity.tls_key).public_key()
+    ours = read_private_key(identity.tls_key).public_key()
     for certificate in certificates:
         try:
             judge_tls(certificate, identity.ma_id, owner, None)

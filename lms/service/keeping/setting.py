@@ -6,12 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_der_private_key
-
 from lms.model.authorities import AuthorityIdentity, KeptOwner
 from lms.ports import Vault, VaultKey
 from lms.wire.certificates import OwnerSigner
+from lms.wire.private_keys import read_private_key
 
 _MIB = 1024 * 1024
 
@@ -42,6 +40,4 @@ class AuthoritySetting:
 
     def signer(self, owner: KeptOwner) -> OwnerSigner:
         """The TLS key, under the certificate that this owner's MSA issued: signs annexes and releases."""
-        key = load_der_private_key(self.identity.tls_key.reveal(), None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
-        return OwnerSigner(key, owner.tls_certificate)
+        return OwnerSigner(read_private_key(self.identity.tls_key), owner.tls_certificate)

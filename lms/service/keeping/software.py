@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_der_private_key
-
 from lms.model.keys import Name
 from lms.model.secret import Secret
 from lms.model.tpm import OuterWrap
+from lms.wire.private_keys import read_private_key
 from lms.wire.tpm.public import recovery_public
 from lms.wire.tpm.wrap import rewrap
 
@@ -16,10 +14,8 @@ class SoftwareVaultKey:
     """A vault key from PKCS#8 DER."""
 
     def __init__(self, private: Secret) -> None:
-        key = load_der_private_key(private.reveal(), None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
-        self._key = key
-        self.public = recovery_public(key.public_key())
+        self._key = read_private_key(private)
+        self.public = recovery_public(self._key.public_key())
 
     def rewrap(self, key_id: Name, outer: OuterWrap, new_parent: bytes) -> OuterWrap:
         """TPM2_Rewrap in software. Raises BlobRefused."""
