@@ -22,7 +22,7 @@ from lms.service.enroll import enroll_again
 from lms.service.packing import unpack
 from lms.service.setting import PreparedTpm, Setting
 from lms.wire.signature import read_certificate
-from lms.wire.tpm.public import ALG_RSA, DRSK_ATTRIBUTES, attestation_public, name_of, read_public
+from lms.wire.tpm.public import DRSK_ATTRIBUTES, algorithm_of, attestation_public, name_of, read_public
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Target:
     @property
     def algorithm(self) -> Algorithm:
         """Of the key, and so of its SRK."""
-        return Algorithm.RSA_2048 if read_public(self.key.public).type == ALG_RSA else Algorithm.ECC_P256
+        return algorithm_of(self.key.public)
 
 
 @dataclass(frozen=True, slots=True)

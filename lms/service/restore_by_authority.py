@@ -37,7 +37,7 @@ from lms.wire.request_proofs import NONCE_SIZE
 from lms.wire.restoration import read_released_package, read_restore_approval, restore_id
 from lms.wire.signature import sign
 from lms.wire.tpm.inner_key import read_inner_plaintext
-from lms.wire.tpm.public import ALG_RSA, ec_public_key, name_of, read_public
+from lms.wire.tpm.public import algorithm_of, ec_public_key, name_of, read_public
 from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
 from lms.wire.trust_list import newer, read_trust_list
 
@@ -152,11 +152,6 @@ def _ask_for_the_newest(setting: Setting, state: PlatformState | None) -> None:
     setting.store.save_pending(None)
 
 
-def pending_request(setting: Setting) -> PendingRestore | None:
-    """The request that waits for the owner's approval: to be carried by file where there is no network."""
-    return setting.store.load_pending()
-
-
 def _lost(order: AuthorityOrder, state: PlatformState | None) -> _Lost:
     if state is not None:
         return _lost_by_state(order, state)
@@ -169,7 +164,7 @@ def _lost(order: AuthorityOrder, state: PlatformState | None) -> _Lost:
         trust_list=None,
         authorities=_ways((), sheet, owner, None),
         drsk=name_of(sheet.drsk),
-        algorithm=_algorithm(sheet.drsk),
+        algorithm=algorithm_of(sheet.drsk),
         srk_handle=order.srk_handle,
         drsk_handle=order.drsk_handle,
         highest_sequence=sheet.sequence,
@@ -208,23 +203,17 @@ def _lost_by_state(order: AuthorityOrder, state: PlatformState) -> _Lost:
     )
 
 
-def _algorithm(public: bytes) -> Algorithm:
-    return Algorithm.RSA_2048 if read_public(public).type == ALG_RSA else Algorithm.ECC_P256
-
-
 def _ensure_request(setting: Setting, lost: _Lost, prepared: PreparedTpm) -> PendingRestore:
     """The request of this TPM for this platform; made once, and written down before anybody sees it."""
     pending = setting.store.load_pending()
-    asked = (lost.platform_id, name_of(prepared.ek), prepared.srk_name)
+    platform_id, ek_name, srk_name = asked = (lost.platform_id, name_of(prepared.ek), prepared.srk_name)
     if pending is not None and (pending.platform_id, pending.ek_name, pending.srk_name) == asked:
         return pending
-    tpm, signing_key = (
-        setting.tpm,
-        make_signing_key(setting.tpm, lost.srk_handle, lost.platform_id, setting.now()),
-    )
+    tpm = setting.tpm
+    signing_key = make_signing_key(tpm, lost.srk_handle, platform_id, setting.now())
     nonce = secrets.token_bytes(NONCE_SIZE)
     public = ec_public_key(read_public(signing_key.key.public))
-    request_id = restore_id(*(lost.platform_id, nonce), asked[1], asked[2], name_of(prepared.ak), public)
+    request_id = restore_id(platform_id, nonce, ek_name, srk_name, name_of(prepared.ak), public)
     certificate = next(k.certificate for k in tpm.endorsement_keys() if k.public == prepared.ek)
     held = _package_at_hand(setting, lost)
     request = RestoreRequest(
@@ -235,7 +224,7 @@ def _ensure_request(setting: Setting, lost: _Lost, prepared: PreparedTpm) -> Pen
             ek_certificates=() if certificate is None else (certificate,),
             trust_list_number=0 if lost.trusted is None else lost.trusted.number,
         ),
-        platform_id=lost.platform_id,
+        platform_id=platform_id,
         ak=prepared.ak,
         srk=AttestedKey(prepared.srk, tpm.certify(lost.srk_handle, None, NO_SECRET)),
         signing_key=AttestedKey(
@@ -247,7 +236,7 @@ def _ensure_request(setting: Setting, lost: _Lost, prepared: PreparedTpm) -> Pen
     )
     signer = PlatformSigner(tpm, lost.srk_handle, signing_key)
     document = sign(RESTORE_REQUEST.write(request), signer)
-    pending = PendingRestore(lost.platform_id, asked[1], asked[2], signing_key, request_id, document)
+    pending = PendingRestore(platform_id, ek_name, srk_name, signing_key, request_id, document)
     setting.store.save_pending(pending)
     return pending
 

@@ -9,7 +9,6 @@ from lms.model.keys import Name
 from lms.model.tpm import OuterWrap
 from lms.service.keeping import AuthoritySetting
 from lms.service.keeping.by_hand import ClosedVaultKey, exported, queued, take
-from lms.service.restore_by_authority import pending_request
 from lms.wire.exchange_v1 import RESTORE_APPROVAL
 from lms.wire.signature import sign
 from tests.support.documents import NOW, make_owner
@@ -48,7 +47,7 @@ def test_a_restore_is_carried_with_its_annex_and_its_approval_is_taken(lost, clo
     with closed.vault.transaction() as transaction:
         ((served, listed),) = queued(transaction)
         request, annex = exported(closed, transaction, served, listed)
-    assert request == pending_request(board.setting).document
+    assert request == board.store.load_pending().document
     approval = authority.office.approve(request, annex)
     with closed.vault.transaction() as transaction:
         assert take(closed, transaction, approval).changed
@@ -59,7 +58,7 @@ def test_a_restore_is_carried_with_its_annex_and_its_approval_is_taken(lost, clo
 
 def test_what_the_owner_did_not_sign_is_not_taken(lost, closed):
     board, authority, _ = lost
-    request = pending_request(board.setting).document
+    request = board.store.load_pending().document
     with closed.vault.transaction() as transaction:
         ((served, listed),) = queued(transaction)
         approval = authority.office.approve(*exported(closed, transaction, served, listed))

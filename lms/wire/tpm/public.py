@@ -229,6 +229,11 @@ def template_of(tpm2b: bytes) -> bytes:
 # Keys
 
 
+def algorithm_of(public: bytes) -> Algorithm:
+    """Which of the algorithms offered for SRK and DRSK (PROTOCOL §1) a TPM2B_PUBLIC has."""
+    return Algorithm.RSA_2048 if read_public(public).type == ALG_RSA else Algorithm.ECC_P256
+
+
 def ec_public_key(area: PublicArea) -> ec.EllipticCurvePublicKey:
     """The public key of an ECC area; MalformedStructure for another type or a point that is not on the curve."""
     if not isinstance(area.parameters, EccParameters):
