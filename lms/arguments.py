@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from lms.errors import BadRequest
 
@@ -16,6 +16,32 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """What argparse found wrong; `--help` says the rest."""
         raise BadRequest(f"cannot read the command line: {message}")
+
+
+class CommandLine:
+    """A program with verbs. What is said of all of them is said before the verb or behind it."""
+
+    def __init__(self, program: str, description: str, *flags: tuple[str, str]) -> None:
+        """`flags`: more of what is said of all verbs, each with its help."""
+        self.parser = Parser(prog=program, description=description)
+        self._everywhere = Parser(add_help=False)
+        self._add_common(self.parser, flags)
+        self._add_common(self._everywhere, flags, default=argparse.SUPPRESS)
+        self._verbs = self.parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    @staticmethod
+    def _add_common(parser: argparse.ArgumentParser, flags: tuple[tuple[str, str], ...], **more: Any) -> None:
+        parser.add_argument("--config", metavar="FILE", help="configuration instead of /etc/lms/lms.toml", **more)
+        for flag, text in (("--json", "answer as one JSON object"), *flags):
+            parser.add_argument(flag, action="store_true", help=text, **more)
+
+    def verb(self, name: str, text: str, run: Any, within: Any = None) -> argparse.ArgumentParser:
+        """A verb, or an act of a verb; `run` takes the arguments."""
+        made: argparse.ArgumentParser = (within or self._verbs).add_parser(
+            name, help=text, description=text, parents=[self._everywhere]
+        )
+        made.set_defaults(run=run)
+        return made
 
 
 def refuse_two_readers(arguments: argparse.Namespace) -> None:

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
-from lms.arguments import Parser, refuse_two_readers
+from lms.arguments import CommandLine, refuse_two_readers
 from lms.authority import keeper, serving, station, stationing, waiting, withdrawing
 from lms.errors import LmsError
 from lms.process import harden
 from lms.terminal import complain, interrupted, show
 
 
-def _add_common(parser: argparse.ArgumentParser, **more: Any) -> None:
-    parser.add_argument("--config", metavar="FILE", help="configuration instead of /etc/lms/lms.toml", **more)
-    parser.add_argument("--json", action="store_true", help="answer as one JSON object", **more)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="lms-authority", description="Migration Authority, and station of the MSA.")
-    everywhere = Parser(add_help=False)
-    _add_common(parser)
-    _add_common(everywhere, default=argparse.SUPPRESS)  # before the verb or behind it
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-
-    def verb(name: str, text: str, run: Any, within: Any = verbs) -> argparse.ArgumentParser:
-        made: argparse.ArgumentParser = within.add_parser(name, help=text, description=text, parents=[everywhere])
-        made.set_defaults(run=run)
-        return made
+    line = CommandLine("lms-authority", "Migration Authority, and station of the MSA.")
+    verb = line.verb
 
     def queues(made: argparse.ArgumentParser) -> None:
         made.add_argument("--trust-list", metavar="FILE", help="the newest trust list; default: the station's")
@@ -103,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--certificate", metavar="FILE", required=True, help="what `approve` of the request wrote")
     made.add_argument("--owner", metavar="FILE", required=True, help="the owner document")
     made.add_argument("--fingerprint", metavar="DIGITS", required=True, help="the owner's fingerprint, as written down")
-    return parser
+    return line.parser
 
 
 def main() -> int:

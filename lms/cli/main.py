@@ -9,7 +9,7 @@ import argparse
 import sys
 from typing import Any
 
-from lms.arguments import Parser, refuse_two_readers
+from lms.arguments import CommandLine, refuse_two_readers
 from lms.cli import acts, documents, entries, jobs
 from lms.cli.following import Left
 from lms.errors import LmsError
@@ -17,23 +17,12 @@ from lms.process import harden
 from lms.terminal import complain, interrupted, show
 
 
-def _add_common(parser: argparse.ArgumentParser, **more: Any) -> None:
-    parser.add_argument("--config", metavar="FILE", help="configuration instead of /etc/lms/lms.toml", **more)
-    parser.add_argument("--json", action="store_true", help="answer as one JSON object", **more)
-    parser.add_argument("--no-daemon", action="store_true", help="act here, also where lmsd could be asked", **more)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="lmsctl", description="TPM keys that survive their TPM.")
-    everywhere = Parser(add_help=False)
-    _add_common(parser)
-    _add_common(everywhere, default=argparse.SUPPRESS)  # before the verb or behind it
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    no_daemon = ("--no-daemon", "act here, also where lmsd could be asked")
+    line = CommandLine("lmsctl", "TPM keys that survive their TPM.", no_daemon)
 
-    def verb(name: str, text: str, run: Any = acts.run, within: Any = verbs) -> argparse.ArgumentParser:
-        made: argparse.ArgumentParser = within.add_parser(name, help=text, description=text, parents=[everywhere])
-        made.set_defaults(run=run)
-        return made
+    def verb(name: str, text: str, run: Any = acts.run, within: Any = None) -> argparse.ArgumentParser:
+        return line.verb(name, text, run, within)
 
     def owner_auth(made: argparse.ArgumentParser) -> None:
         made.add_argument("--owner-auth", metavar="FILE", help="the TPM's owner authorisation; - is standard input")
@@ -106,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--owner", metavar="FILE", required=True, help="the owner document")
     made.add_argument("--fingerprint", metavar="DIGITS", required=True, help="the owner's fingerprint, as written down")
     made.add_argument("--confirm-key", metavar="DIGITS", help="80 bits of the key's Name, for an unapproved package")
-    return parser
+    return line.parser
 
 
 def main() -> int:
