@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import Any, Final
+from pathlib import Path
+from threading import Lock
+from typing import Final
 from xml.parsers import expat
 
 from lxml import etree
@@ -109,22 +110,20 @@ def canonical(element: etree._Element) -> bytes:
     return etree.tostring(element, method="c14n", exclusive=True, with_comments=False)
 
 
+_SCHEMAS: Final = Path(__file__).with_name("schemas")
+_BUILDING: Final = Lock()
 # A schema keeps the errors of its last document: two threads never have one at the same time.
 _IDLE: Final[defaultdict[str, deque[etree.XMLSchema]]] = defaultdict(deque)
 
 
 def _schema(name: str) -> etree.XMLSchema:
-    folder = files("lms.wire") / "schemas"
+    """A schema with those that it imports by file name, all from this package's folder.
 
-    class Local(etree.Resolver):
-        """Schemas import each other by file name from this package, and from nowhere else."""
-
-        def resolve(self, url: str, public_id: str | None, context: Any) -> Any:  # type: ignore[override]
-            return self.resolve_string((folder / url.rsplit("/", 1)[-1]).read_bytes(), context, base_url=url)
-
-    parser = etree.XMLParser(resolve_entities=False, no_network=True)
-    parser.resolvers.add(Local())
-    return etree.XMLSchema(etree.fromstring((folder / name).read_bytes(), parser, base_url=name))
+    By their paths, without a resolver: libxml2 has one loader for all threads, which every parse of lxml
+    takes and gives back, so that an import would be asked of the loader of another thread.
+    """
+    with _BUILDING:
+        return etree.XMLSchema(file=_SCHEMAS / name)
 
 
 def read_document(document: bytes, kind: DocumentKind) -> etree._Element:

@@ -15,6 +15,7 @@ from lms.errors import (
     TooLarge,
     WrongDocument,
 )
+from lms.wire import document
 from lms.wire.document import DocumentKind, claimed_root, read_document, root_name
 from lms.wire.exchange_v1 import CertificateBundle, read_bundle, write_bundle
 from lms.wire.package_v1 import KIND, NAMESPACE, read_package
@@ -286,6 +287,17 @@ def test_documents_that_are_read_at_once_are_judged_each_by_itself(good):
     with ThreadPoolExecutor(4) as threads:
         for number, judged in enumerate(threads.map(judge, range(4))):
             assert judged == [(number + turn) % 2 == 0 for turn in range(50)]
+
+
+def test_schemas_are_built_while_other_threads_build_theirs():
+    """lxml has one loader of imports for all threads: an import was asked of another thread's."""
+
+    def build(turns: int) -> None:
+        for _ in range(turns):
+            document._schema(KIND.schema)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(build, [100] * 4)) == [None] * 4
 
 
 def test_certificate_bundle_round_trip():
