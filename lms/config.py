@@ -99,6 +99,14 @@ class Setting:
     meaning: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value, and where it stands: file, line and key."""
+
+    value: Any
+    where: str
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("expected a text")
@@ -124,10 +132,25 @@ def _handle(value: Any) -> int:
     return value
 
 
-def _bus(value: Any) -> str:
-    if _text(value) not in ("system", "session") and not str(value).startswith("unix:"):
-        raise ValueError("expected 'system', 'session' or an address like unix:path=SOCKET")
-    return str(value)
+def _matching(pattern: str, expected: str) -> Callable[[Any], str]:
+    """Reads a text of this form; `expected` says it to a person. It is not quoted: a URL may hold a password."""
+
+    def read(value: Any) -> str:
+        if not re.fullmatch(pattern, _text(value)):
+            raise ValueError(f"expected {expected}")
+        return str(value)
+
+    return read
+
+
+_tcti: Final = _matching(
+    "device:(/.+)?|swtpm:(path=[^,]+|host=[^,]+,port=[0-9]+|port=[0-9]+,host=[^,]+)",
+    "device:/dev/tpmrm0, swtpm:path=SOCKET or swtpm:host=HOST,port=PORT",
+)
+_bus: Final = _matching(
+    "system|session|unix:.*(path|abstract)=.+", "'system', 'session' or an address like unix:path=SOCKET"
+)
+_store: Final = _matching("sqlite:///[^?]+|postgresql:.+", "sqlite:///PATH or a postgresql: URL")
 
 
 def _count(value: Any) -> int:
@@ -155,7 +178,7 @@ def _algorithm(value: Any) -> Algorithm:
 
 
 SETTINGS: Final = {
-    "tcti": Setting(_text, "how to reach the TPM: device:/dev/tpmrm0, swtpm:path=SOCKET or swtpm:host=HOST,port=PORT"),
+    "tcti": Setting(_tcti, "how to reach the TPM: device:/dev/tpmrm0, swtpm:path=SOCKET or swtpm:host=HOST,port=PORT"),
     "state_directory": Setting(_path, "where state lives, mode 0700"),
     "algorithm": Setting(_algorithm, "of SRK and DRSK, fixed at provisioning: ecc-p256 or rsa-2048"),
     "srk_handle": Setting(_handle, "persistent handle of the SRK, fixed at provisioning"),
@@ -166,8 +189,8 @@ SETTINGS: Final = {
     "recovery_directory": Setting(_path, "where recovery sheet and newest package are copied to, outside the root"),
     "authority.state_directory": Setting(_path, "where a Migration Authority keeps its keys, mode 0700"),
     "authority.listen": Setting(_endpoint, "where it listens: HOST:PORT, an IPv6 address in brackets"),
-    "authority.store": Setting(_text, "where it keeps packages: an SQLAlchemy URL; default: SQLite in its directory"),
-    "authority.tcti": Setting(_text, "its TPM; without one its keys are kept in software"),
+    "authority.store": Setting(_store, "where it keeps packages: an SQLAlchemy URL; default: SQLite in its directory"),
+    "authority.tcti": Setting(_tcti, "its TPM; without one its keys are kept in software"),
     "authority.retention_days": Setting(_count, "how long a package stays after its deletion was asked for"),
     "authority.quota_mib": Setting(_count, "how many MiB of packages it keeps for one platform"),
     "authority.ek_roots": Setting(_paths, "CA certificates of the TPM makers that it accepts"),
@@ -202,21 +225,21 @@ def _keys(plain: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _read_one(path: Path) -> dict[str, Any]:
+def _read_one(path: Path) -> dict[str, _Given]:
     try:
         text = read_file(path, _MAX_BYTES).decode("utf-8")
         plain = tomllib.loads(text)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadConfiguration(f"cannot read '{path}': {error}") from None
-    values = {}
+    given = {}
     for key, value in _keys(plain):
+        where = f"'{path}', line {_line_of(text, key)}, key '{key}'"
         try:
-            values[key] = SETTINGS[key].read(value)
+            given[key] = _Given(SETTINGS[key].read(value), where)
         except (KeyError, ValueError) as error:
             reason = "there is no such key" if isinstance(error, KeyError) else error
-            where = f"'{path}', line {_line_of(text, key)}, key '{key}'"
             raise BadConfiguration(f"cannot accept {where}: {reason}") from None
-    return values
+    return given
 
 
 def load_configuration(path: Path | None) -> Configuration:
@@ -227,13 +250,15 @@ def load_configuration(path: Path | None) -> Configuration:
     main = Path(DEFAULT_CONFIG) if path is None else path
     drop_ins = sorted(main.with_name(main.name + ".d").glob("*.toml"))
     files = [main, *drop_ins] if path is not None or main.exists() else drop_ins
-    values: dict[str, Any] = {}
+    given: dict[str, _Given] = {}
     for file in files:
-        values |= _read_one(file)
+        given |= _read_one(file)
+    values = {key: one.value for key, one in given.items()}
     for table, make in _TABLES.items():
         within = [key for key in values if key.startswith(f"{table}.")]
         values[table] = make(**{key.removeprefix(f"{table}."): values.pop(key) for key in within})
     configuration = Configuration(**values)
     if configuration.srk_handle == configuration.drsk_handle:
-        raise BadConfiguration(f"cannot accept '{main}': srk_handle and drsk_handle are the same")
+        where = (given.get("drsk_handle") or given["srk_handle"]).where
+        raise BadConfiguration(f"cannot accept {where}: srk_handle and drsk_handle are the same")
     return configuration

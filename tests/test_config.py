@@ -61,6 +61,9 @@ BAD = {
 }
 
 
+NO_TCTI = ("mssim:port=1", "swtpm:", "swtpm:host=localhost", "swtpm:host=h,port=x", "device:x", "swtpm:path=/x,y=1")
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "lms.toml"
@@ -138,9 +141,35 @@ def test_later_files_win(path):
         load_configuration(path)
 
 
-def test_two_keys_do_not_share_a_handle(path):
-    path.write_text("srk_handle = 0x81000004\n")
-    with pytest.raises(BadConfiguration, match="the same"):
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, value) for key in ("tcti", "authority.tcti") for value in NO_TCTI),
+        *(("bus", value) for value in ("unix:", "unix:tmpdir=/x", "user", "unix:path=")),
+        *(
+            ("authority.store", value)
+            for value in ("mysql://x:secret@db/ma", "sqlite://", "sqlite:///ma?mode=ro", "/srv/ma")
+        ),
+    ],
+)
+def test_a_text_of_another_form_is_named_and_not_quoted(path, key, value):
+    path.write_text(f'\n{key} = "{value}"\n')
+    with pytest.raises(BadConfiguration, match=rf"line 2, key '{key}': expected") as caught:
+        load_configuration(path)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("handles", "line"),
+    [
+        ({"srk_handle": 0x81000004}, "line 2, key 'srk_handle'"),
+        ({"drsk_handle": 0x81000003}, "line 2, key 'drsk_handle'"),
+        ({"srk_handle": 0x81000005, "drsk_handle": 0x81000005}, "line 3, key 'drsk_handle'"),
+    ],
+)
+def test_two_keys_do_not_share_a_handle(path, handles, line):
+    path.write_text("\n" + "".join(f"{key} = {value:#x}\n" for key, value in handles.items()))
+    with pytest.raises(BadConfiguration, match=f"{line}.*the same"):
         load_configuration(path)
 
 
