@@ -52,7 +52,7 @@ def _whereabouts(state: PlatformState, address: str, ma_id: UUID | None) -> Wher
 
 def _is_left(line: Line, request_id: bytes) -> bool:
     # Each time it is signed anew, and an authority keeps the first bytes under a RequestID.
-    return any(listed.request_id == request_id for listed in line.remote.query(line.token).requests)
+    return any(listed.request_id == request_id for listed in line.inventory().requests)
 
 
 def _grant(setting: Setting, line: Line, request_id: bytes) -> bytes:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
-from lms.errors import AuthorityFailed, AuthorityUnreachable, LmsError, NotProvisioned
-from lms.model.authorities import Hello, Kind, ListedPackage, Receipt
+from lms.errors import AuthorityFailed, AuthorityUnreachable, LmsError, NotProvisioned, SessionExpired
+from lms.model.authorities import Hello, Inventory, Kind, ListedPackage, Receipt, Session
 from lms.model.owner import Owner
 from lms.model.platform import PlatformState
 from lms.model.secret import Secret
@@ -22,6 +25,8 @@ from lms.wire.authenticate import NONCE_SIZE, proof
 from lms.wire.tpm.public import name_of
 from lms.wire.trust_list import newer
 
+_Answer = TypeVar("_Answer")
+
 
 @dataclass(frozen=True, slots=True)
 class Chip:
@@ -32,25 +37,43 @@ class Chip:
     srk_handle: int
 
 
-@dataclass(frozen=True, slots=True)
 class Line:
-    """A session with an authority; `trust_list` is the newest that it gave us, None where it does not know us."""
+    """A session with an authority; `trust_list` is the newest that it gave us, None where it does not know us.
 
-    remote: RemoteAuthority
-    token: bytes
-    trust_list: bytes | None
+    An authority that was restarted, or waited too long for us, knows no session: each call makes a new one, once, and
+    is repeated. Nothing here does more when it is done twice: the same bytes are uploaded only once. Each raises
+    SessionExpired where the new session is none either, and the errors of `open_line`.
+    """
+
+    def __init__(self, remote: RemoteAuthority, authenticate: Callable[[RemoteAuthority], Session]) -> None:
+        self._remote = remote
+        self._authenticate = authenticate
+        session = authenticate(remote)
+        self._token = session.token
+        self.trust_list = session.trust_list
 
     def upload(self, document: bytes) -> Receipt:
         """Hand a document over."""
-        return self.remote.upload(self.token, document)
+        return self._ask(lambda token: self._remote.upload(token, document))
+
+    def inventory(self) -> Inventory:
+        """What this platform has there."""
+        return self._ask(self._remote.query)
 
     def newest(self) -> ListedPackage | None:
         """What the authority says is this platform's package with the highest Sequence there."""
-        return max(self.remote.query(self.token).packages, key=lambda p: p.sequence, default=None)
+        return max(self.inventory().packages, key=lambda p: p.sequence, default=None)
 
     def download(self, kind: Kind, id: str) -> bytes:
         """Fetch a document."""
-        return self.remote.download(self.token, kind, id)
+        return self._ask(lambda token: self._remote.download(token, kind, id))
+
+    def _ask(self, call: Callable[[bytes], _Answer]) -> _Answer:
+        try:
+            return call(self._token)
+        except SessionExpired:
+            self._token = self._authenticate(self._remote).token
+            return call(self._token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +94,22 @@ def open_line(
     for address in authority.addresses:
         try:
             remote = setting.connect(address, authority.ma_id, authority.owner, authority.trust_list)
-            return _authenticated(setting, remote, authority.ma_id, platform_id, chip, endorsement_auth)
+            return Line(remote, partial(_authenticated, setting, authority.ma_id, platform_id, chip, endorsement_auth))
         except AuthorityUnreachable as error:
             refusal = error
     raise refusal
 
 
 def _authenticated(
-    setting: Setting, remote: RemoteAuthority, ma_id: UUID, platform_id: UUID, chip: Chip, endorsement_auth: Secret
-) -> Line:
+    setting: Setting, ma_id: UUID, platform_id: UUID, chip: Chip, endorsement_auth: Secret, remote: RemoteAuthority
+) -> Session:
     nonce = secrets.token_bytes(NONCE_SIZE)
     certificates = () if chip.ek.certificate is None else (chip.ek.certificate,)
     challenge = remote.challenge(Hello(platform_id, chip.ek.public, chip.srk, certificates, nonce))
     ek_name, srk_name = name_of(chip.ek.public), name_of(chip.srk)
     secret = setting.tpm.activate(ek_name, chip.srk_handle, challenge.credential, endorsement_auth)
     answer = proof(secret, ma_id, remote.leaf, nonce, challenge.server_nonce, platform_id, ek_name, srk_name)
-    session = remote.session(challenge.server_nonce, answer)
-    return Line(remote, session.token, session.trust_list)
+    return remote.session(challenge.server_nonce, answer)
 
 
 def chip_of(setting: Setting, state: PlatformState) -> Chip:

@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lms.adapters.vault import open_vault
@@ -20,6 +22,15 @@ def authority(*arguments: object) -> Said:
     command = [sys.executable, "-m", "lms.authority.main", "--json", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@contextmanager
+def kept_port() -> Iterator[int]:
+    """A port that nobody else gets before a server of ours listens there, or between two of them."""
+    with socket.socket() as bound:  # and never listened at
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", 0))
+        yield int(bound.getsockname()[1])
 
 
 class Place:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-import socket
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 from lms.model.trust import Mode
-from tests.support.authority import Place, Program, authority
+from tests.support.authority import Place, Program, authority, kept_port
 from tests.support.documents import PASSWORD, OwnerWorld, make_owner, signed_token
 from tests.support.platform import Platform, Said, Token
 from tests.support.swtpm import SoftwareTpm
@@ -71,15 +71,14 @@ class Serving:
     """An authority of the owner that serves at a port of its own; its vault is in a TPM where the mode says so."""
 
     def __init__(self, directory: Path, station: Station, mode: Mode = Mode.SOFTWARE) -> None:
-        # Bound and never listened at: nobody else gets this port before the server, or between two of them.
-        self._kept = socket.socket()
-        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._kept.bind(("127.0.0.1", 0))
-        self.address = f"https://127.0.0.1:{self._kept.getsockname()[1]}"
+        self._ending = ExitStack()
+        self.address = f"https://127.0.0.1:{self._ending.enter_context(kept_port())}"
         self.place = Place(directory)
-        self._chip = SoftwareTpm(directory / "tpm").start() if mode is Mode.TPM else None
+        chip = SoftwareTpm(directory / "tpm").start() if mode is Mode.TPM else None
+        if chip is not None:
+            self._ending.callback(chip.remove)
         listen = f'"{self.address.removeprefix("https://")}"'
-        self.place.configure(None if self._chip is None else self._chip.tcti, listen=listen)
+        self.place.configure(None if chip is None else chip.tcti, listen=listen)
         made = self.place.run(
             "init", "--address", self.address, "--output", self.place.request, "--unverified-tpm"
         ).json
@@ -106,9 +105,7 @@ class Serving:
 
     def close(self) -> None:
         """Let go of the port, and end the TPM."""
-        self._kept.close()
-        if self._chip is not None:
-            self._chip.remove()
+        self._ending.close()
 
 
 def provisioned(machine: Platform, station: Station) -> Path:
