@@ -63,10 +63,10 @@ def loot_of(transaction: VaultTransaction, platform_id) -> Loot:
 
 
 class SoftwareKey:
-    """A storage key of the operator's own, outside any TPM."""
+    """A storage key outside any TPM: of the operator's own, or whatever key he has."""
 
-    def __init__(self) -> None:
-        self.private = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, private: ec.EllipticCurvePrivateKey | None = None) -> None:
+        self.private = private or ec.generate_private_key(ec.SECP256R1())
         self.public = recovery_public(self.private.public_key())
 
     def opens(self, loot: Loot, outer: OuterWrap, inner_key: bytes | None) -> bool:
