@@ -348,6 +348,10 @@ class RemoteAuthority(MigrationAuthority, Protocol):
         """DER of the certificate that it showed on the present connection; empty before the first call."""
         ...
 
+    def download(self, session: bytes, kind: Kind, id: str, at_most: int | None = None) -> bytes:
+        """As `MigrationAuthority.download`; of more than `at_most` bytes not all are read. Raises AuthorityFailed."""
+        ...
+
 
 class VaultKey(Protocol):
     """The key below which an MA keeps outer wraps: in a TPM or in software."""

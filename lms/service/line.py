@@ -64,9 +64,9 @@ class Line:
         """What the authority says is this platform's package with the highest Sequence there."""
         return max(self.inventory().packages, key=lambda p: p.sequence, default=None)
 
-    def download(self, kind: Kind, id: str) -> bytes:
-        """Fetch a document."""
-        return self._ask(lambda token: self._remote.download(token, kind, id))
+    def download(self, kind: Kind, id: str, at_most: int | None = None) -> bytes:
+        """Fetch a document, of so many bytes. Raises AuthorityFailed where it is longer."""
+        return self._ask(lambda token: self._remote.download(token, kind, id, at_most))
 
     def _ask(self, call: Callable[[bytes], _Answer]) -> _Answer:
         try:
@@ -147,7 +147,8 @@ def _newest(known: bytes | None, offered: bytes | None, owner: Owner) -> bytes |
 def deposit(line: Line, package_id: UUID, document: bytes) -> None:
     """Upload a package and read it back. Raises AuthorityFailed where what comes back differs."""
     receipt = line.upload(document)
-    if receipt.digest != hashlib.sha256(document).digest() or line.download(Kind.PACKAGE, str(package_id)) != document:
+    kept = line.download(Kind.PACKAGE, str(package_id), len(document))
+    if (receipt.digest, kept) != (hashlib.sha256(document).digest(), document):
         raise AuthorityFailed(f"cannot rely on the authority: it gave another package back than {package_id}")
 
 

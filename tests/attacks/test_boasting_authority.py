@@ -32,7 +32,7 @@ class BoastingLine(Line):
         inventory: Inventory = self._served.query(session)
         return replace(inventory, packages=(self.claimed, *inventory.packages))
 
-    def download(self, session: bytes, kind: Kind, id: str) -> bytes:
+    def download(self, session: bytes, kind: Kind, id: str, at_most: int | None = None) -> bytes:
         if id == str(self.claimed.package_id):
             return self.shown()
         return self._served.download(session, kind, id)

@@ -26,7 +26,7 @@ class LyingLine(Line):
     released: Callable[[bytes], bytes]
     listed: tuple[ListedPackage, ...]
 
-    def download(self, session: bytes, kind: Kind, id: str) -> bytes:
+    def download(self, session: bytes, kind: Kind, id: str, at_most: int | None = None) -> bytes:
         document = self._served.download(session, kind, id)
         return self.released(document) if kind is Kind.RELEASED_PACKAGE else document
 

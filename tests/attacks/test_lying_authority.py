@@ -41,7 +41,7 @@ class LyingLine(Line):
     lie: Callable[[ReleasedPackage], ReleasedPackage]
     signer: OwnerSigner
 
-    def download(self, session: bytes, kind: Kind, id: str) -> bytes:
+    def download(self, session: bytes, kind: Kind, id: str, at_most: int | None = None) -> bytes:
         document = self._served.download(session, kind, id)
         if kind is not Kind.RELEASED_PACKAGE:
             return document

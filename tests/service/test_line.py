@@ -8,6 +8,7 @@ import pytest
 
 from lms.errors import SessionExpired
 from lms.model.authorities import Kind, Session
+from lms.service.archive import archive
 from lms.service.keeping import Keeper
 from lms.service.keeping.sessions import LIFETIME_S
 from lms.service.line import Whereabouts, chip_of, open_line
@@ -56,6 +57,16 @@ class ForgetfulLine(Line):
         return replace(self._served.session(server_nonce, proof), token=bytes(32))
 
 
+class NotingLine(Line):
+    """The line to an authority, and how much is wanted of it."""
+
+    wanted: int | None = None
+
+    def download(self, session: bytes, kind: Kind, id: str, at_most: int | None = None) -> bytes:
+        self.wanted = at_most
+        return super().download(session, kind, id, at_most)
+
+
 @calls
 def test_a_session_that_ended_is_made_anew(kept, call):
     line = kept.line()
@@ -72,3 +83,10 @@ def test_a_session_that_never_holds_is_made_anew_once(kept, call):
     with pytest.raises(SessionExpired):
         call(line, kept)
     assert forgetful.opened == 2
+
+
+def test_what_is_read_back_is_no_longer_than_what_was_uploaded(kept):
+    noting = NotingLine(kept.authority, PLATFORM)
+    kept.machine.connect = lambda *_: noting
+    archive(kept.machine.setting)
+    assert noting.wanted == len(kept.machine.store.load_package())

@@ -118,6 +118,9 @@ class Line:
     def __getattr__(self, name: str):
         return getattr(self._served, name)
 
+    def download(self, session: bytes, kind: Kind, id: str, at_most: int | None = None) -> bytes:
+        return self._served.download(session, kind, id)
+
 
 class Authority:
     """An MA with its own directory, serving one owner; its keys are in software."""

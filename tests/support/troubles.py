@@ -217,8 +217,8 @@ def _answer(connection) -> bytes:
 class _BrokenLine(AuthorityClient):
     """The connection breaks as soon as the keys were released."""
 
-    def download(self, session: bytes, kind: Kind, id: str) -> bytes:
-        super().download(session, kind, id)
+    def download(self, session: bytes, kind: Kind, id: str, at_most: int | None = None) -> bytes:
+        super().download(session, kind, id, at_most)
         raise AuthorityUnreachable("cannot go on: the connection broke")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -31,11 +31,14 @@ from lms.model.authorities import (
 from lms.model.owner import Owner
 from lms.model.trust import TrustList
 from lms.wire.document import MIB
-from lms.wire.service_v1 import AuthenticateAnswer, MigrationFault
+from lms.wire.service_v1 import AuthenticateAnswer, DownloadAnswer, MigrationFault
 from lms.wire.tls import judge_tls
 
 MAX_UPLOAD: Final = 64 * MIB
 _BACKOFF_S: Final = (0.5, 2.0)
+# With it a call ends within ten minutes, because one thread does all jobs: so the largest package needs a line of 1.4
+# Mbit/s, and the largest that is released one of 2.4.
+_TRANSFER_S: Final = 540.0
 # Asked twice, these do no more than once: an authority keeps the same bytes only once. Authenticate and Delete are
 # asked once: a nonce is good for one answer, and a deletion is somebody's decision.
 _REPEATABLE: Final = frozenset({"GetMAServiceInformation", "GetMAKey", "Query", "Download", "Upload"})
@@ -61,12 +64,13 @@ class AuthorityClient:
         trust_list: TrustList | None,
         *,
         deadline_s: float = 60.0,
+        transfer_s: float = _TRANSFER_S,
         station: ClientCertificate | None = None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """`address` is https://HOST:PORT; each call ends within `deadline_s`, also where it is asked again, and
-        what its bytes take at 64 KiB a second.
+        what its bytes take at 64 KiB a second, `transfer_s` at most.
 
         Nothing is connected before the first call. Raises BadRequest for an address that is none.
         """
@@ -77,6 +81,7 @@ class AuthorityClient:
         # zeep's objects refer to each other: else a client that nobody has any more would keep its connection.
         weakref.finalize(self, self._channel.close)
         self._deadline_s = deadline_s
+        self._transfer_s = transfer_s
         self._clock = clock
         self._pause = pause
 
@@ -136,40 +141,43 @@ class AuthorityClient:
         inventory: Inventory = self._call("Query", Session=session or None)
         return inventory
 
-    def download(self, session: bytes, kind: Kind, id: str) -> bytes:
-        """One document, its exact signed bytes. Raises NotAtAuthority, ApprovalPending, Denied, AlreadyReleased."""
-        document: bytes = self._call("Download", Session=session or None, Kind=kind.value, ID=id).document
-        return document
+    def download(self, session: bytes, kind: Kind, id: str, at_most: int | None = None) -> bytes:
+        """One document, its exact signed bytes. Raises NotAtAuthority, ApprovalPending, Denied, AlreadyReleased.
+
+        AuthorityFailed where the answer is longer than one with `at_most` bytes.
+        """
+        answer: DownloadAnswer = self._call("Download", at_most, Session=session or None, Kind=kind.value, ID=id)
+        return answer.document
 
     def delete(self, session: bytes, id: str) -> Receipt:
         """Mark a package for deletion; of a request, by a station: deny it. Raises LastPackage."""
         receipt: Receipt = self._call("Delete", Session=session or None, ID=id).receipt
         return receipt
 
-    def _call(self, operation: str, **arguments: Any) -> Any:
-        deadline = Deadline(self._deadline_s, self._clock)
-        outcome = self._ask(operation, arguments, deadline)
+    def _call(self, operation: str, at_most: int | None = None, **arguments: Any) -> Any:
+        deadline = Deadline(self._deadline_s, self._transfer_s, self._clock)
+        ask = partial(self._soap.call, operation, arguments, at_most=at_most)
+        outcome = _outcome(ask, deadline)
         for backoff_s in _BACKOFF_S if operation in _REPEATABLE else ():
             if outcome.again_s is None or not deadline.allows(max(backoff_s, outcome.again_s)):
                 break
             self._pause(max(backoff_s, outcome.again_s))
-            outcome = self._ask(operation, arguments, deadline)
+            outcome = _outcome(ask, deadline)
         if outcome.error is not None:
             raise outcome.error
         return outcome.answer
 
-    def _ask(self, operation: str, arguments: Mapping[str, Any], deadline: Deadline) -> _Outcome:
-        attempt = Attempt(deadline)
-        try:
-            answer = self._soap.call(operation, arguments, attempt)
-        except AuthorityBusy as error:
-            return _Outcome(error=error, again_s=0)
-        except AuthorityUnreachable as error:
-            # Once an answer began, the authority has the request: what broke then is told, not asked again.
-            return _Outcome(error=error, again_s=None if attempt.answered else 0)
-        if not isinstance(answer, MigrationFault):
-            return _Outcome(answer)
-        refused = error_of(answer)
-        return _Outcome(
-            error=refused, again_s=answer.retry_after_s or 0 if isinstance(refused, AuthorityBusy) else None
-        )
+
+def _outcome(ask: Callable[..., Any], deadline: Deadline) -> _Outcome:
+    attempt = Attempt(deadline)
+    try:
+        answer = ask(attempt=attempt)
+    except AuthorityBusy as error:
+        return _Outcome(error=error, again_s=0)
+    except AuthorityUnreachable as error:
+        # Once an answer began, the authority has the request: what broke then is told, not asked again.
+        return _Outcome(error=error, again_s=None if attempt.answered else 0)
+    if not isinstance(answer, MigrationFault):
+        return _Outcome(answer)
+    refused = error_of(answer)
+    return _Outcome(error=refused, again_s=answer.retry_after_s or 0 if isinstance(refused, AuthorityBusy) else None)

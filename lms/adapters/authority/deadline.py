@@ -1,7 +1,8 @@
 """One deadline for everything that belongs to a call: names, connection, handshake, request and answer.
 
 A time-out of a socket is one of each system call alone: who drips its answer byte by byte holds the caller for
-ever. Here every step gets what is left of the whole; each byte that was moved adds what it takes on a slow line.
+ever. Here every step gets what is left of the whole; each byte that was moved adds what it takes on a slow line,
+up to a bound that holds for whoever drips just fast enough.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ _SLOWEST: Final = 64 * 1024
 
 
 class Deadline:
-    """A point in time, by a clock of seconds that never goes back."""
+    """A point in time, by a clock of seconds that never goes back; it can be put off by `more` seconds in all."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(self, seconds: float, more: float, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._end = clock() + seconds
+        self._more = more
 
     def remaining(self) -> float:
         """Seconds left, more than 0. Raises TimeoutError afterwards."""
@@ -35,8 +37,10 @@ class Deadline:
         return left
 
     def extend(self, seconds: float) -> None:
-        """Put the end off."""
-        self._end += seconds
+        """Put the end off, by what there is left for that."""
+        granted = min(seconds, self._more)
+        self._more -= granted
+        self._end += granted
 
     def allows(self, seconds: float) -> bool:
         """Whether anything would be left after this many seconds."""

@@ -26,6 +26,10 @@ _LIMITS: Final = {"Download": 150 * MIB, "Authenticate": 12 * MIB, "Query": 8 * 
 _LIMIT: Final = 64 * 1024
 
 
+def _base64_size(size: int) -> int:
+    return (size + 2) // 3 * 4
+
+
 class _Files:
     """What zeep loads a WSDL through."""
 
@@ -59,14 +63,15 @@ class Soap:
         self._transport = _Transport(post)
         self._service: Any = None
 
-    def call(self, operation: str, arguments: Mapping[str, Any], attempt: Attempt) -> Any:
+    def call(self, operation: str, arguments: Mapping[str, Any], attempt: Attempt, at_most: int | None = None) -> Any:
         """The answer of `lms.wire.service_v1`, or the MigrationFault that came instead.
 
-        Raises AuthorityFailed where it is neither, and the errors of `Channel.post`.
+        Raises AuthorityFailed where it is neither, or longer than one with a document of `at_most` bytes, and the
+        errors of `Channel.post`.
         """
         if self._service is None:
             self._service = self._open()
-        self._transport.limit = _LIMITS.get(operation, _LIMIT)
+        self._transport.limit = _LIMITS.get(operation, _LIMIT) if at_most is None else _LIMIT + _base64_size(at_most)
         self._transport.attempt = attempt
         reply = self._service[operation](**arguments)
         try:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from hashlib import sha256
+from itertools import count
 
 import pytest
 
 from lms.errors import AuthorityBusy, AuthorityFailed, AuthorityUnreachable
-from lms.model.authorities import Receipt
-from lms.wire.service_v1 import ReceiptAnswer
+from lms.model.authorities import Kind, Receipt
+from lms.wire.document import MIB
+from lms.wire.service_v1 import DownloadAnswer, ReceiptAnswer
 from tests.adapters.authority.conftest import GOOD_ANSWER, INFORMATION, ticking
 from tests.support.documents import NOW
 from tests.support.hostile import answer, http, say
@@ -60,6 +63,33 @@ def test_a_large_document_on_a_slow_line_takes_its_time(desk):
     document = bytes(8 * 1024 * 1024)
     server = desk.server(say(answer("Upload", ReceiptAnswer(Receipt("x", sha256(document).digest(), NOW, True)))))
     assert desk.client(server, deadline_s=20.0, clock=ticking()).upload(b"", document).changed
+
+
+def test_who_drips_just_fast_enough_does_not_hold_the_caller_for_ever(desk):
+    """16 KiB in each eighth of a second are twice what a slow line has: the deadline is put off with each of them."""
+    whole = answer("Download", DownloadAnswer(bytes(4 * MIB)))
+
+    def download(**options):
+        def drip(line):
+            with suppress(OSError):  # the client leaves
+                for start in range(0, len(whole), 16384):
+                    line.send(whole[start : start + 16384])
+
+        eighths = count()
+        client = desk.client(desk.server(drip), deadline_s=20.0, clock=lambda: next(eighths) / 8, **options)
+        return client.download(b"", Kind.PACKAGE, "")
+
+    with pytest.raises(AuthorityUnreachable, match="no answer in time"):
+        download(transfer_s=10.0)
+    assert download() == bytes(4 * MIB)
+
+
+def test_a_document_that_is_longer_than_what_was_asked_for_is_not_read(desk):
+    document = bytes(MIB)
+    server = desk.server(say(answer("Download", DownloadAnswer(document))))
+    assert desk.client(server).download(b"", Kind.PACKAGE, "", len(document)) == document
+    with pytest.raises(AuthorityFailed, match="at most"):
+        desk.client(server).download(b"", Kind.PACKAGE, "", len(document) // 2)
 
 
 def test_a_handshake_that_never_ends_ends_with_the_deadline(desk):
