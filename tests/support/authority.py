@@ -85,13 +85,13 @@ class Place:
 class Program:
     """`lms-authority serve`, and what it says to systemd."""
 
-    def __init__(self, directory, config):
+    def __init__(self, directory, config, module="lms.authority.main", **environment):
         self.said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.said.bind(str(directory / "notify"))
         self.said.settimeout(0.2)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "lms.authority.main", "--config", str(config), "serve"],
-            env=os.environ | {"NOTIFY_SOCKET": str(directory / "notify")},
+            [sys.executable, "-m", module, "--config", str(config), "serve"],
+            env=os.environ | {"NOTIFY_SOCKET": str(directory / "notify")} | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -28,7 +28,7 @@ from lms.wire.tpm.credential import open_credential
 from lms.wire.tpm.inner_key import read_inner_plaintext
 from lms.wire.tpm.marshal import sized, unsized
 from lms.wire.tpm.public import recovery_public
-from lms.wire.tpm.sensitive import matches, read_sensitive
+from lms.wire.tpm.sensitive import Sensitive, matches, read_sensitive
 from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC, unwrap_inner, unwrap_outer
 from tests.support.documents import OwnerWorld
 from tests.support.platform import OWNER_AUTH
@@ -68,6 +68,11 @@ class SoftwareKey:
     def __init__(self, private: ec.EllipticCurvePrivateKey | None = None) -> None:
         self.private = private or ec.generate_private_key(ec.SECP256R1())
         self.public = recovery_public(self.private.public_key())
+
+    def sensitive(self, loot: Loot, outer: OuterWrap, inner_key: bytes) -> Sensitive:
+        """The DRSK's private half, of what was wrapped to this key. BlobRefused, MalformedStructure."""
+        name = loot.key.key_id
+        return unwrap_inner(unwrap_outer(self.private, self.public, name, outer), name, inner_key)
 
     def opens(self, loot: Loot, outer: OuterWrap, inner_key: bytes | None) -> bool:
         """Whether what was wrapped to this key gives the DRSK's private half. BlobRefused, MalformedStructure."""
