@@ -187,6 +187,17 @@ class Tpm(Protocol):
         """TPM2_Unseal of a sealed object whose policy is PolicySecret(owner)."""
         ...
 
+    def unseal_by_policy(self, parent: int, key: SealedObject, pcrs: tuple[int, ...], auth: Secret) -> Secret:
+        """TPM2_Unseal through PolicyPCR of `pcrs` (SHA-256) and PolicyAuthValue of `auth`; what is empty is left out.
+
+        PolicyRefused where the PCRs have other values, AuthFailed.
+        """
+        ...
+
+    def read_pcrs(self, pcrs: tuple[int, ...]) -> dict[int, bytes]:
+        """The values of these PCRs in the SHA-256 bank; PcrsMissing where the TPM has none."""
+        ...
+
     def activate(self, ek: Name, activated: int, credential: Credential, endorsement_auth: Secret) -> Secret:
         """TPM2_ActivateCredential with the EK named `ek` for the persistent key `activated` (or 0: the AK)."""
         ...

@@ -17,6 +17,7 @@ JOBS: Final = (
     "unregister",
     "retrieve",
     "seal",
+    "unseal",
     "archive",
     "restore",
 )
@@ -25,6 +26,7 @@ JOBS: Final = (
 QUESTIONS: Final = (
     "status",
     "keys",
+    "pcrs",
     "packages",
     "authorities",
     "inspect",

@@ -25,7 +25,7 @@ Verb = Callable[[str, str, Callable[[argparse.Namespace], Answer]], argparse.Arg
 
 _CONTENTS: Final = {DATA: 32 * MIB, PUBLIC: 4096, PRIVATE: 4096}
 _SECRETS: Final = (PASSWORD, USER_PASSWORD, OWNER_AUTH, ENDORSEMENT_AUTH)
-_OPTIONS: Final[tuple[str, ...]] = ("application", "label", "user", "parent")
+_OPTIONS: Final[tuple[str, ...]] = ("application", "label", "user", "parent", "policy")
 _STDOUT: Final = "-"
 
 
@@ -54,6 +54,7 @@ def add_verbs(verb: Verb) -> None:
     _place(made)
     made.add_argument("--data", metavar="FILE", required=True, help="at most 128 bytes; - is standard input")
     made.add_argument("--password", metavar="FILE", help="an authorisation of its own")
+    made.add_argument("--policy", metavar="DIGEST", help="a policy instead, as 64 hexadecimal digits (SHA-256)")
     made.add_argument("--output", metavar="FILE", required=True, help="a new file: a TSS2 PRIVATE KEY")
 
     verb("keys", "what is registered", keys)
@@ -136,7 +137,7 @@ def seal(arguments: argparse.Namespace) -> Answer:
     """Write a TSS2 PRIVATE KEY below the recoverable key."""
     order = _order(arguments, (PUBLIC, PRIVATE))
     answer, values = order.run()
-    del answer["collect"]
+    del answer["collect"], answer["parent-public"]
     der = tss2_private_key(
         values[PUBLIC],
         values[PRIVATE],

@@ -70,6 +70,16 @@ class PolicyRefused(LmsError):
     hint = "the key's policy does not allow this destination; the Migration Selection Authority has to approve it"
 
 
+class PcrsMissing(LmsError):
+    blame = Blame.TPM
+    hint = "enable the SHA-256 bank in the firmware's settings of the TPM: check that `tcti` names the right one"
+
+
+class PcrsDiffer(LmsError):
+    blame = Blame.TPM
+    hint = "firmware, its settings or the boot changed: set them back, or make it anew with the values of now"
+
+
 class BlobRefused(LmsError):
     blame = Blame.TPM
     hint = "the blob was altered or belongs to another parent; use another copy of the package"

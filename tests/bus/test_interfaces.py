@@ -88,6 +88,8 @@ def test_every_method_has_a_rule_and_every_verb_an_act_and_an_action():
         ("unregister", ["auth_admin", "auth_admin", "yes"]),
         ("retrieve", ["auth_admin", "auth_admin", "yes"]),
         ("seal", ["auth_admin", "auth_admin", "yes"]),
+        ("unseal", ["auth_admin"] * 3),
+        ("pcrs", ["yes", "yes", "yes"]),
         ("inspect", ["yes", "yes", "yes"]),
         ("verify", ["yes", "yes", "yes"]),
         ("provision", ["auth_admin"] * 3),

@@ -189,6 +189,14 @@ class TpmDevice:
         """TPM2_Unseal of a sealed object whose policy is PolicySecret(owner); OwnerAuthFailed."""
         return self._worker.run(lambda tpm: keys.unseal_as_owner(tpm, parent, key, owner_auth))
 
+    def unseal_by_policy(self, parent: int, key: SealedObject, pcrs: tuple[int, ...], auth: Secret) -> Secret:
+        """TPM2_Unseal through PolicyPCR and PolicyAuthValue, what is empty left out; PolicyRefused, AuthFailed."""
+        return self._worker.run(lambda tpm: keys.unseal_by_policy(tpm, parent, key, pcrs, auth))
+
+    def read_pcrs(self, pcrs: tuple[int, ...]) -> dict[int, bytes]:
+        """The values of these PCRs in the SHA-256 bank; PcrsMissing where the TPM has none."""
+        return self._worker.run(lambda tpm: keys.read_pcrs(tpm, pcrs))
+
     def activate(self, ek: Name, activated: int, credential: Credential, endorsement_auth: Secret) -> Secret:
         """TPM2_ActivateCredential with the EK named `ek` for the persistent `activated` (0: the AK).
 

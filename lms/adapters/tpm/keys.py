@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tpm2_pytss.constants import ESYS_TR, TPM2_ALG
+from tpm2_pytss.constants import ESYS_TR, TPM2_ALG, TPM2_SE
 from tpm2_pytss.types import (
     TPM2B_AUTH,
     TPM2B_PUBLIC,
     TPM2B_SENSITIVE_CREATE,
     TPM2B_SENSITIVE_DATA,
+    TPML_PCR_SELECTION,
     TPMS_SCHEME_HASH,
     TPMS_SENSITIVE_CREATE,
     TPMT_SIG_SCHEME,
@@ -22,7 +23,7 @@ from tpm2_pytss.types import (
 from lms.adapters.tpm import sessions
 from lms.adapters.tpm.context import NOTHING, Context, read
 from lms.adapters.tpm.responses import doing
-from lms.errors import BadRequest, HandleOccupied
+from lms.errors import BadRequest, HandleOccupied, PcrsMissing
 from lms.model.keys import Algorithm, Name
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
@@ -172,6 +173,38 @@ def unseal_as_owner(tpm: Context, parent: int, key: SealedObject, owner_auth: Se
         sessions.policy(tpm) as policy,
         tpm.persistent(parent) as above,
         tpm.loaded(above, key) as loaded,
+def _selection(pcrs: tuple[int, ...]) -> Any:
+    return TPML_PCR_SELECTION.parse("sha256:" + ",".join(map(str, pcrs)))
+
+
+def unseal_by_policy(tpm: Context, parent: int, key: SealedObject, pcrs: tuple[int, ...], auth: Secret) -> Secret:
+    """TPM2_Unseal through the policies that systemd gives its objects: PolicyPCR, then PolicyAuthValue."""
+    with (
+        sessions.salted(tpm, TPM2_SE.POLICY) as session,
+        tpm.persistent(parent) as above,
+        tpm.loaded(above, key) as loaded,
+    ):
+        with doing("fulfil the policy"):
+            if pcrs:
+                tpm.esapi.policy_pcr(session, b"", _selection(pcrs))
+            if auth:
+                tpm.esapi.policy_auth_value(session)
+        with tpm.authorised(loaded, auth):
+            return _unsealed(tpm, loaded, session1=session)
+
+
+def read_pcrs(tpm: Context, pcrs: tuple[int, ...]) -> dict[int, bytes]:
+    """TPM2_PCR_Read, one at a time: at most eight come at once, and fewer where the bank is missing."""
+    found = {}
+    for number in pcrs:
+        with doing("read a PCR"):
+            _, _, values = tpm.esapi.pcr_read(_selection((number,)))
+        if len(values) != 1:
+            raise PcrsMissing(f"cannot read PCR {number}: the TPM has no SHA-256 bank")
+        found[number] = bytes(values[0])
+    return found
+
+
     ):
         sessions.policy_secret(tpm, policy, ESYS_TR.OWNER, owner_auth, session)
         return _unsealed(tpm, loaded, session1=policy, session2=session)

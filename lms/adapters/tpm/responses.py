@@ -54,6 +54,7 @@ MEANINGS: Final[Meanings] = {
     0x0A4: PolicyRefused,  # POLICY_CC
     0x0A7: BlobRefused,  # ECC_POINT; a seed for another kind of key
     0x100: TpmUnavailable,  # INITIALIZE, although we sent TPM2_Startup
+    0x128: PolicyRefused,  # PCR_CHANGED, between policy and use
     0x12F: AuthFailed,  # AUTH_UNAVAILABLE; the object takes a policy instead, or the other way round
     0x14B: NvFull,  # NV_SPACE
     0x14C: HandleOccupied,  # NV_DEFINED

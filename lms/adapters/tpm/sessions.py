@@ -1,6 +1,6 @@
 """Sessions: what carries a secret is salted with a key that somebody verified, and encrypted (PROTOCOL §2).
 
-A password session is opened only where no secret crosses: an empty authorisation, public parameters. Policy
+A password session is opened only where no secret crosses: an empty authorisation, public parameters. Unsalted policy
 sessions carry nothing: in the same command a salted session encrypts and authenticates.
 """
 
@@ -44,13 +44,13 @@ def _salt_key(tpm: Context) -> Iterator[Any]:
 
 
 @contextmanager
-def salted(tpm: Context) -> Iterator[Any]:
-    """An HMAC session that encrypts the first parameter both ways."""
+def salted(tpm: Context, kind: int = TPM2_SE.HMAC) -> Iterator[Any]:
+    """A session of this kind that encrypts the first parameter both ways."""
     with _salt_key(tpm) as key, doing("open a session"):
         session = tpm.esapi.start_auth_session(
             tpm_key=key,
             bind=ESYS_TR.NONE,
-            session_type=TPM2_SE.HMAC,
+            session_type=kind,
             symmetric=_AES_128_CFB,
             auth_hash=TPM2_ALG.SHA256,
         )

@@ -10,7 +10,15 @@ from typing import Final
 
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.documents import inspect, verify
-from lms.service.acts.entries import keys, register, retrieve_entry, seal_secret, unregister_entry
+from lms.service.acts.entries import (
+    keys,
+    read_pcrs,
+    register,
+    retrieve_entry,
+    seal_secret,
+    unregister_entry,
+    unseal_secret,
+)
 from lms.service.acts.facts import authorities, packages, status
 from lms.service.acts.platform import enroll, forget_destination, make_archive, provision_platform
 from lms.service.acts.restore import restore
@@ -31,7 +39,9 @@ ACTS: Final[Mapping[str, Act]] = {
     "unregister": unregister_entry,
     "retrieve": retrieve_entry,
     "seal": seal_secret,
+    "unseal": unseal_secret,
     "keys": keys,
+    "pcrs": read_pcrs,
     "packages": packages,
     "authorities": authorities,
 }

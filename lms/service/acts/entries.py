@@ -1,10 +1,12 @@
-"""The acts on what applications entrust: `register`, `unregister`, `retrieve`, `seal` and the listing `keys`.
+"""The acts on what applications entrust: `register`, `unregister`, `retrieve`, `seal`, `unseal`, `pcrs`, and `keys`.
 
 Values come and go as secrets under the words of DESIGN §4; an answer says only what stands where.
 """
 
 from __future__ import annotations
 
+import base64
+import re
 from typing import Final
 
 from lms.errors import BadRequest
@@ -17,9 +19,11 @@ from lms.names import DATA, OWNER_AUTH, PASSWORD, PRIVATE, PUBLIC, USER_PASSWORD
 from lms.service.acts.call import Answer, Call
 from lms.service.register import Where, entry_at, listed, place_of, register_item, register_key, unregister
 from lms.service.retrieve import retrieve
-from lms.service.seal import seal
+from lms.service.seal import seal, unseal
 from lms.service.setting import Setting, provisioned
+from lms.wire.inspection import WEAKER
 
+_PCRS: Final = 24
 _USAGES: Final = {PASSWORD: ItemUsage.PASSWORD, DATA: ItemUsage.DATA}
 
 
@@ -85,14 +89,53 @@ def retrieve_entry(call: Call, setting: Setting) -> Answer:
 
 
 def seal_secret(call: Call, setting: Setting) -> Answer:
-    """Seal `data` below the DRSK under the own authorisation `password`; its areas are collected."""
-    entry = seal(setting, call.caller, _where(call), Secret(call.document(DATA)), call.secret(PASSWORD))
+    """Seal `data` below the DRSK under the own authorisation `password`, or under a policy; its areas are collected."""
+    value = Secret(call.document(DATA))
+    entry = seal(setting, call.caller, _where(call), value, call.secret(PASSWORD), _policy(call))
     call.offer(PUBLIC, Secret(entry.key.public))
     call.offer(PRIVATE, Secret(entry.key.private))
-    handle = provisioned(setting).drsk_handle
-    return described(entry) | {"changed": True, "handle": f"{handle:#x}", "collect": [PRIVATE, PUBLIC]}
+    state = provisioned(setting)
+    above = base64.b64encode(state.require_drsk().key.public).decode("ascii")
+    known: Answer = {"handle": f"{state.drsk_handle:#x}", "parent-public": above}
+    return described(entry) | {"changed": True, **known, "collect": [PRIVATE, PUBLIC]}
+
+
+def _policy(call: Call) -> bytes:
+    policy = call.text("policy")
+    if policy is None:
+        return b""
+    if not re.fullmatch("[0-9a-fA-F]{64}", policy):
+        raise BadRequest("cannot read the policy: 64 hexadecimal digits, a digest of SHA-256")
+    return bytes.fromhex(policy)
+
+
+def unseal_secret(call: Call, setting: Setting) -> Answer:
+    """Hand out what is sealed below the DRSK in the areas that were given, and nothing that is no sealed object."""
+    key = SealedObject(call.document(PUBLIC), call.document(PRIVATE))
+    call.offer(DATA, unseal(setting, key, _pcrs(call), call.secret(PASSWORD)))
+    return {"collect": [DATA]}
+
+
+def read_pcrs(call: Call, setting: Setting) -> Answer:
+    """The values of PCRs, by their numbers, as hexadecimal digits."""
+    values = setting.tpm.read_pcrs(_pcrs(call))
+    return {"bank": "sha256", "values": {str(number): value.hex() for number, value in values.items()}}
+
+
+def _pcrs(call: Call) -> tuple[int, ...]:
+    """As "7,11". Raises BadRequest."""
+    words = (call.text("pcrs") or "").split(",")
+    if words == [""]:
+        return ()
+    if not all(re.fullmatch("[0-9]{1,2}", word) and int(word) < _PCRS for word in words):
+        raise BadRequest("cannot read the list of PCRs: numbers from 0 to 23, between them commas")
+    return tuple(sorted({int(word) for word in words}))
 
 
 def keys(call: Call, setting: Setting) -> Answer:
-    """What the caller registered; everything for root."""
-    return {"entries": [described(entry) for entry in listed(provisioned(setting), call.caller)]}
+    """What the caller registered, everything for root; and where the key above all of it is weaker, that it is."""
+    state = provisioned(setting)
+    answer: Answer = {"entries": [described(entry) for entry in listed(state, call.caller)]}
+    if state.require_drsk().policy.owner_alone:
+        answer |= {"weaker": WEAKER, "birth-evidence": False}
+    return answer

@@ -5,12 +5,13 @@ Every assertion takes the digest before it and gives the digest after it; SHA-25
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lms.model.keys import SHA256, Name
 from lms.model.policies import POLICY_REF, Branch, BranchKind, DuplicationPolicy
 from lms.wire.tpm.digests import digest
+from lms.wire.tpm.marshal import Writer
 
 CC_DUPLICATE: Final = 0x0000014B
 _CC_POLICY_SECRET: Final = 0x00000151
@@ -18,8 +19,10 @@ _CC_POLICY_AUTHORIZE: Final = 0x0000016A
 _CC_POLICY_AUTH_VALUE: Final = 0x0000016B
 _CC_POLICY_COMMAND_CODE: Final = 0x0000016C
 _CC_POLICY_OR: Final = 0x00000171
+_CC_POLICY_PCR: Final = 0x0000017F
 _CC_POLICY_DUPLICATION_SELECT: Final = 0x00000188
 
+_PCR_SELECT_SIZE: Final = 3
 OWNER_NAME: Final = bytes.fromhex("40000001")
 EMPTY: Final = bytes(32)
 
@@ -41,6 +44,14 @@ def command_code(code: int, before: bytes = EMPTY) -> bytes:
 def auth_value(before: bytes = EMPTY) -> bytes:
     """After TPM2_PolicyAuthValue."""
     return _extend(before, _CC_POLICY_AUTH_VALUE)
+
+
+def pcrs(values: Mapping[int, bytes], before: bytes = EMPTY) -> bytes:
+    """After TPM2_PolicyPCR of these PCRs 0 to 23 of the SHA-256 bank, which have these values."""
+    selected = sum(1 << number for number in values).to_bytes(_PCR_SELECT_SIZE, "little")
+    selection = Writer().u32(1).u16(SHA256).u8(len(selected)).raw(selected)
+    together = digest(SHA256, *(values[number] for number in sorted(values)))
+    return _extend(before, _CC_POLICY_PCR, bytes(selection), together)
 
 
 def secret_owner(before: bytes = EMPTY) -> bytes:
