@@ -14,6 +14,10 @@ class AuthorityUnreachable(LmsError):
     hint = "check the network and the address of the Migration Authority; nothing was lost, try again later"
 
 
+class AuthoritySlow(AuthorityUnreachable):
+    hint = "the Migration Authority, or the line to it, takes too long; nothing was lost, try again later"
+
+
 class AuthorityUntrusted(LmsError):
     blame = Blame.AUTHORITY
     hint = "who answers there is not the authority that the owner approved: find out who it is before you go on"

@@ -16,6 +16,7 @@ from lms import errors
 from lms.errors import (
     AlreadyReleased,
     AuthorityFailed,
+    AuthoritySlow,
     AuthorityUnreachable,
     AuthorityUntrusted,
     ClockUnset,
@@ -181,7 +182,7 @@ ROWS = (
         "authority slow",
         troubles.silent,
         archive,
-        AuthorityUnreachable, 5, ("https://127.0.0.1:", "time"), ("try again",),
+        AuthoritySlow, 5, ("https://127.0.0.1:", "time"), ("takes too long", "nothing was lost", "try again"),
         archive,
         writes=True,
     ),

@@ -23,7 +23,7 @@ from typing import Any, Self
 from lms.adapters.store import AuthorityDirectory, JobFile
 from lms.adapters.tpm import TpmDevice
 from lms.adapters.vault import open_vault
-from lms.errors import AuthorityBusy, AuthorityUnreachable, BadRequest, BusRefused
+from lms.errors import AuthorityBusy, AuthoritySlow, AuthorityUnreachable, BadRequest, BusRefused
 from lms.link.objects import PROPERTIES
 from lms.model.authorities import AuthorityIdentity, KeptPackage, KeptRelease, ListedRequest
 from lms.model.jobs import JobState
@@ -55,7 +55,7 @@ from tests.support.victim import AUTHORITY, DAEMON, KILLED, Victims
 
 VALUE = b"the passphrase of a volume"
 # What passes when the authority is there again, where no job waits for that by itself.
-_PASSING = (AuthorityUnreachable.__name__, AuthorityBusy.__name__)
+_PASSING = (AuthorityUnreachable.__name__, AuthoritySlow.__name__, AuthorityBusy.__name__)
 
 
 def now() -> datetime:

@@ -15,7 +15,15 @@ from functools import partial
 from typing import Final
 
 from lms.adapters.authority.deadline import Attempt, TimedSocket, connect
-from lms.errors import AuthorityBusy, AuthorityFailed, AuthorityUnreachable, AuthorityUntrusted, BadRequest, LmsError
+from lms.errors import (
+    AuthorityBusy,
+    AuthorityFailed,
+    AuthoritySlow,
+    AuthorityUnreachable,
+    AuthorityUntrusted,
+    BadRequest,
+    LmsError,
+)
 from lms.model.addresses import endpoint_of
 from lms.model.secret import Secret
 from lms.process import in_memory
@@ -127,7 +135,8 @@ class Channel:
     def post(self, message: bytes, headers: Mapping[str, str], limit: int, attempt: Attempt) -> bytes:
         """The SOAP answer to a message, at most `limit` bytes; nothing in it is believed.
 
-        Raises AuthorityUntrusted before anything was sent, AuthorityUnreachable, AuthorityBusy, AuthorityFailed.
+        Raises AuthorityUntrusted before anything was sent, AuthorityUnreachable, AuthoritySlow, AuthorityBusy,
+        AuthorityFailed.
         """
         attempt.expected = len(message) + limit
         try:
@@ -141,7 +150,8 @@ class Channel:
             raise
         except (OSError, http.client.IncompleteRead) as error:
             self.close()
-            raise AuthorityUnreachable(f"cannot talk to '{self._address}': {_reason(error)}") from None
+            kind = AuthoritySlow if isinstance(error, TimeoutError) else AuthorityUnreachable
+            raise kind(f"cannot talk to '{self._address}': {_reason(error)}") from None
         except http.client.HTTPException as error:
             self.close()
             raise AuthorityFailed(f"cannot use the answer of '{self._address}': {type(error).__name__}") from None

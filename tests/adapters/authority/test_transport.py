@@ -10,7 +10,7 @@ from itertools import count
 
 import pytest
 
-from lms.errors import AuthorityBusy, AuthorityFailed, AuthorityUnreachable
+from lms.errors import AuthorityBusy, AuthorityFailed, AuthoritySlow, AuthorityUnreachable
 from lms.model.authorities import Kind, Receipt
 from lms.wire.document import MIB
 from lms.wire.service_v1 import DownloadAnswer, ReceiptAnswer
@@ -32,7 +32,7 @@ def fails(desk, script, **options):
 
 def test_silence_ends_with_the_deadline(desk):
     kind, words, connections = fails(desk, lambda line: line.wait(), deadline_s=0.2)
-    assert (kind, connections) == (AuthorityUnreachable, 1)
+    assert (kind, connections) == (AuthoritySlow, 1)
     assert "no answer in time" in words
 
 
@@ -45,7 +45,7 @@ def test_a_dripping_answer_ends_with_the_deadline(desk, start):
         line.drip(GOOD_ANSWER[len(start) :])
 
     kind, words, connections = fails(desk, drip, deadline_s=60.0, clock=ticking())
-    assert (kind, connections) == (AuthorityUnreachable, 1)
+    assert (kind, connections) == (AuthoritySlow, 1)
     assert "no answer in time" in words
     assert desk.client(desk.server(drip), deadline_s=10_000.0, clock=ticking()).information() == INFORMATION
 
@@ -54,7 +54,7 @@ def test_endless_promises_end_with_the_deadline(desk):
     """Neither headers nor body are ever too long, and every byte is fast."""
     promise = b"HTTP/1.1 100 Continue\r\nX: " + b"x" * 16000 + b"\r\n\r\n"
     kind, words, _ = fails(desk, flood(b"", promise), deadline_s=60.0, clock=ticking())
-    assert kind is AuthorityUnreachable
+    assert kind is AuthoritySlow
     assert "no answer in time" in words
 
 
@@ -79,7 +79,7 @@ def test_who_drips_just_fast_enough_does_not_hold_the_caller_for_ever(desk):
         client = desk.client(desk.server(drip), deadline_s=20.0, clock=lambda: next(eighths) / 8, **options)
         return client.download(b"", Kind.PACKAGE, "")
 
-    with pytest.raises(AuthorityUnreachable, match="no answer in time"):
+    with pytest.raises(AuthoritySlow, match="no answer in time"):
         download(transfer_s=10.0)
     assert download() == bytes(4 * MIB)
 
@@ -94,7 +94,7 @@ def test_a_document_that_is_longer_than_what_was_asked_for_is_not_read(desk):
 
 def test_a_handshake_that_never_ends_ends_with_the_deadline(desk):
     server = desk.server(lambda line: line.wait(), None)
-    with pytest.raises(AuthorityUnreachable, match="no answer in time"):
+    with pytest.raises(AuthoritySlow, match="no answer in time"):
         desk.client(server, deadline_s=0.2).information()
 
 
@@ -102,7 +102,7 @@ def test_a_name_that_is_never_resolved_ends_with_the_deadline(desk, monkeypatch)
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait() and [])
     try:
-        with pytest.raises(AuthorityUnreachable, match="no answer in time"):
+        with pytest.raises(AuthoritySlow, match="no answer in time"):
             desk.client("https://ma.example:8443", deadline_s=0.2).information()
     finally:
         over.set()
