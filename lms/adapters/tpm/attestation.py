@@ -31,8 +31,8 @@ _CREDENTIAL = dict.fromkeys((VALUE, SIZE, FAILURE, _INTEGRITY, _ECC_POINT), Inne
 def endorsement_keys(tpm: Context) -> tuple[EndorsementKey, ...]:
     """All EKs; persistent ones are preferred to deriving them. Looked for once an act: a use finds its key anew."""
     if not tpm.endorsement_keys:
-        with sessions.carrying(tpm, tpm.endorsement_auth) as session:
-            tpm.endorsement_keys = endorsement.endorsement_keys(tpm, session)
+        session = sessions.carrying(tpm, tpm.endorsement_auth)
+        tpm.endorsement_keys = endorsement.endorsement_keys(tpm, session)
     return tpm.endorsement_keys
 
 
@@ -44,7 +44,7 @@ def _attestation_key(tpm: Context, session: Any) -> Iterator[Any]:
 
 def attestation_key(tpm: Context) -> bytes:
     """TPM2B_PUBLIC of the AK."""
-    with sessions.carrying(tpm, tpm.endorsement_auth) as session, _attestation_key(tpm, session) as key:
+    with _attestation_key(tpm, sessions.carrying(tpm, tpm.endorsement_auth)) as key:
         return tpm.public(key)
 
 
@@ -54,11 +54,10 @@ def _attestation(attest: Any, signature: Any) -> Attestation:
 
 def create_certified(tpm: Context, parent: int, template: bytes) -> CertifiedKey:
     """TPM2_Create and TPM2_CertifyCreation."""
+    session = sessions.carrying(tpm, tpm.endorsement_auth)
     with tpm.persistent(parent) as above:
-        with sessions.carrying(tpm) as session:
-            key, creation_data, creation_hash, ticket = keys.new_key(tpm, above, template, session)
+        key, creation_data, creation_hash, ticket = keys.new_key(tpm, above, template, session)
         with (
-            sessions.carrying(tpm, tpm.endorsement_auth) as session,
             tpm.loaded(above, key) as loaded,
             _attestation_key(tpm, session) as signer,
             doing("certify the birth of the key"),
@@ -78,7 +77,8 @@ def _certified(tpm: Context, key: Any, auth: Secret, session: Any) -> Attestatio
 
 def certify(tpm: Context, parent: int, key: SealedObject | None, auth: Secret) -> Attestation:
     """TPM2_Certify, which asks for the authorisation of the key itself."""
-    with sessions.carrying(tpm, auth, tpm.endorsement_auth) as session, tpm.persistent(parent) as above:
+    session = sessions.carrying(tpm, auth, tpm.endorsement_auth)
+    with tpm.persistent(parent) as above:
         if key is None:
             return _certified(tpm, above, auth, session)
         with tpm.loaded(above, key) as loaded:
@@ -98,8 +98,8 @@ def _activated(tpm: Context, handle: int, session: Any) -> Iterator[Any]:
 def activate(tpm: Context, ek: Name, handle: int, credential: Credential, auth: Secret) -> Secret:
     """TPM2_ActivateCredential; an EK of the low range is opened by PolicySecret(endorsement)."""
     blob, secret = read(TPM2B_ID_OBJECT, credential.blob), read(TPM2B_ENCRYPTED_SECRET, credential.secret)
+    session = sessions.confidential(tpm)
     with (
-        sessions.salted(tpm) as session,
         sessions.policy(tpm) as policy,
         endorsement.key_named(tpm, ek, session, auth) as opener,
         _activated(tpm, handle, session) as key,

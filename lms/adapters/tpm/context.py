@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tpm2_pytss import ESAPI
 from tpm2_pytss.constants import ESYS_TR
@@ -37,6 +37,13 @@ class Salt:
     handle: int = 0
 
 
+class Session(NamedTuple):
+    """A session that stays open, and the key that salts it."""
+
+    salt: Name | None
+    handle: Any
+
+
 def read(kind: Any, data: bytes) -> Any:
     """Unmarshal one whole TPM structure with tpm2_pytss; MalformedStructure for anything else."""
     try:
@@ -51,7 +58,8 @@ def read(kind: Any, data: bytes) -> Any:
 class Context:
     """A connection to the TPM for one act, used by the worker's thread only.
 
-    `endorsement_keys` are those that were found in it, empty before somebody looked.
+    `endorsement_keys` are those that were found in it, empty before somebody looked; `session` carries the act's
+    secrets, None before the first.
     """
 
     def __init__(
@@ -61,6 +69,7 @@ class Context:
         self.salt = salt
         self.endorsement_auth = endorsement_auth
         self.endorsement_keys: tuple[EndorsementKey, ...] = ()
+        self.session: Session | None = None
         self._rsa_deadline_s = rsa_deadline_s
         self._open: dict[int, Any] = {}
         if bare:
@@ -68,8 +77,17 @@ class Context:
                 capabilities.flush_all(channel)
         self.esapi = ESAPI(channel)
 
-    def close(self) -> None:
-        """Let go of the TPM; nothing is sent."""
+    def end_session(self) -> None:
+        """Free the slot of `session`, if there is one and no reset did."""
+        session, self.session = self.session, None
+        if session is not None:
+            with suppress(TSS2_Exception):
+                self.esapi.flush_context(session.handle)
+
+    def close(self, *, answers: bool = True) -> None:
+        """Let go of the TPM; nothing is sent to one that does not answer."""
+        if answers:
+            self.end_session()
         self.esapi.close()
         self.channel.shut()
 

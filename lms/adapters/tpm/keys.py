@@ -47,11 +47,8 @@ def set_owner_auth(tpm: Context, old: Secret, new: Secret) -> None:
     """TPM2_HierarchyChangeAuth of the owner hierarchy."""
     if len(new) > _AUTH_MAX:
         raise BadRequest("cannot use an authorisation of more than 32 bytes")
-    with (
-        sessions.carrying(tpm, old, new) as session,
-        tpm.authorised(ESYS_TR.OWNER, old),
-        doing("change the owner authorisation"),
-    ):
+    session = sessions.carrying(tpm, old, new)
+    with tpm.authorised(ESYS_TR.OWNER, old), doing("change the owner authorisation"):
         tpm.esapi.hierarchy_change_auth(ESYS_TR.OWNER, new.reveal(), session1=session)
 
 
@@ -63,19 +60,19 @@ def _persist(tpm: Context, key: Any, handle: int, owner_auth: Secret, session: A
 def ensure_srk(tpm: Context, handle: int, algorithm: Algorithm, owner_auth: Secret) -> bytes:
     """Derive the SRK and compare, or persist where the handle is free; TPM2B_PUBLIC."""
     template = srk_template(algorithm)
-    with sessions.carrying(tpm, owner_auth) as session:
-        with (
-            tpm.authorised(ESYS_TR.OWNER, owner_auth),
-            tpm.patience(template),
-            doing("derive the storage root key"),
-        ):
-            key, *_ = tpm.esapi.create_primary(None, read(TPM2B_PUBLIC, template), ESYS_TR.OWNER, session1=session)
-        with tpm.flushing(key):
-            public, present = tpm.public(key), tpm.public_at(handle)
-            if present is None:
-                _persist(tpm, key, handle, owner_auth, session)
-            elif present != public:
-                raise _occupied(handle, "the storage root key")
+    session = sessions.carrying(tpm, owner_auth)
+    with (
+        tpm.authorised(ESYS_TR.OWNER, owner_auth),
+        tpm.patience(template),
+        doing("derive the storage root key"),
+    ):
+        key, *_ = tpm.esapi.create_primary(None, read(TPM2B_PUBLIC, template), ESYS_TR.OWNER, session1=session)
+    with tpm.flushing(key):
+        public, present = tpm.public(key), tpm.public_at(handle)
+        if present is None:
+            _persist(tpm, key, handle, owner_auth, session)
+        elif present != public:
+            raise _occupied(handle, "the storage root key")
     return public
 
 
@@ -104,7 +101,8 @@ def create(
 ) -> SealedObject:
     """TPM2_Create below a persistent parent, or below the last key of a path."""
     secrets = (auth, data, *(step.auth for step in path))
-    with sessions.carrying(tpm, *secrets) as session, tpm.reached(parent, path, session) as above:
+    session = sessions.carrying(tpm, *secrets)
+    with tpm.reached(parent, path, session) as above:
         return new_key(tpm, above, template, session, auth=auth, data=data)[0]
 
 
@@ -115,11 +113,8 @@ def persist(tpm: Context, parent: int, key: SealedObject, handle: int, owner_aut
         return
     if present is not None:
         raise _occupied(handle, "the key")
-    with (
-        sessions.carrying(tpm, owner_auth) as session,
-        tpm.persistent(parent) as above,
-        tpm.loaded(above, key) as loaded,
-    ):
+    session = sessions.carrying(tpm, owner_auth)
+    with tpm.persistent(parent) as above, tpm.loaded(above, key) as loaded:
         _persist(tpm, loaded, handle, owner_auth, session)
 
 
@@ -127,8 +122,8 @@ def evict(tpm: Context, handle: int, owner_auth: Secret) -> None:
     """TPM2_EvictControl of a persistent key, if there is one."""
     if tpm.public_at(handle) is None:
         return
+    session = sessions.carrying(tpm, owner_auth)
     with (
-        sessions.carrying(tpm, owner_auth) as session,
         tpm.persistent(handle) as key,
         tpm.authorised(ESYS_TR.OWNER, owner_auth),
         doing(f"remove the key at {handle:#x}"),
@@ -140,8 +135,8 @@ def sign(tpm: Context, parent: int, key: SealedObject, auth: Secret, digest: byt
     """TPMT_SIGNATURE over a digest that was not made by the TPM."""
     if len(digest) != 32:
         raise BadRequest("cannot sign: the digest has not 32 bytes")
+    session = sessions.carrying(tpm, auth)
     with (
-        sessions.carrying(tpm, auth) as session,
         tpm.persistent(parent) as above,
         tpm.loaded(above, key) as loaded,
         tpm.authorised(loaded, auth),
@@ -157,8 +152,8 @@ def _unsealed(tpm: Context, loaded: Any, **authorisation: Any) -> Secret:
 
 def unseal(tpm: Context, parent: int, key: SealedObject, auth: Secret, path: tuple[Step, ...]) -> Secret:
     """TPM2_Unseal by the object's own authorisation."""
+    session = sessions.confidential(tpm)
     with (
-        sessions.salted(tpm) as session,
         tpm.reached(parent, path, session) as above,
         tpm.loaded(above, key, session) as loaded,
         tpm.authorised(loaded, auth),
@@ -168,11 +163,16 @@ def unseal(tpm: Context, parent: int, key: SealedObject, auth: Secret, path: tup
 
 def unseal_as_owner(tpm: Context, parent: int, key: SealedObject, owner_auth: Secret) -> Secret:
     """TPM2_Unseal through PolicySecret(owner)."""
+    session = sessions.confidential(tpm)
     with (
-        sessions.salted(tpm) as session,
         sessions.policy(tpm) as policy,
         tpm.persistent(parent) as above,
         tpm.loaded(above, key) as loaded,
+    ):
+        sessions.policy_secret(tpm, policy, ESYS_TR.OWNER, owner_auth, session)
+        return _unsealed(tpm, loaded, session1=policy, session2=session)
+
+
 def _selection(pcrs: tuple[int, ...]) -> Any:
     return TPML_PCR_SELECTION.parse("sha256:" + ",".join(map(str, pcrs)))
 
@@ -205,33 +205,25 @@ def read_pcrs(tpm: Context, pcrs: tuple[int, ...]) -> dict[int, bytes]:
     return found
 
 
-    ):
-        sessions.policy_secret(tpm, policy, ESYS_TR.OWNER, owner_auth, session)
-        return _unsealed(tpm, loaded, session1=policy, session2=session)
-
-
 def loaded_name(
     tpm: Context, parent: int, key: SealedObject, probe: SealedObject | None, path: tuple[Step, ...]
 ) -> tuple[Name, Secret]:
     """The Name under which the TPM takes `key`, and what it unseals below it."""
-    opened = sessions.salted(tpm) if probe is not None else sessions.carrying(tpm, *(step.auth for step in path))
-    with (
-        opened as session,
-        tpm.reached(parent, path, session) as above,
-        tpm.loaded(above, key, session) as loaded,
-    ):
+    opened = sessions.confidential(tpm) if probe is not None else sessions.carrying(tpm, *(s.auth for s in path))
+    with tpm.reached(parent, path, opened) as above, tpm.loaded(above, key, opened) as loaded:
         name = foreign_name(tpm.public(loaded))
         if probe is None:
             return name, NOTHING
         with tpm.loaded(loaded, probe) as sealed:
-            return name, _unsealed(tpm, sealed, session1=session)
+            return name, _unsealed(tpm, sealed, session1=opened)
 
 
 def random(tpm: Context, size: int) -> bytes:
     """Bytes of the TPM's generator, encrypted on their way as soon as that is possible."""
     if not 0 < size <= _RANDOM_MAX:
         raise BadRequest("cannot get more than 32 random bytes at once")
-    with sessions.carrying(tpm) as session, doing("get random bytes"):
+    session = sessions.carrying(tpm)
+    with doing("get random bytes"):
         encrypting = ESYS_TR.NONE if session == ESYS_TR.PASSWORD else session
         data = b""
         while len(data) < size:

@@ -102,7 +102,8 @@ def duplicate(
     if branch not in policy.branches:
         raise BadRequest("cannot duplicate the key: its policy has no such branch")
     _require_storage(new_parent)
-    with sessions.salted(tpm) as salted, sessions.policy(tpm) as session, tpm.persistent(handle) as key:
+    salted = sessions.confidential(tpm)
+    with sessions.policy(tpm) as session, tpm.persistent(handle) as key:
         public = tpm.public(key)
         _require_migratable(public)
         _open_branch(tpm, session, branch, name_of(public), name_of(new_parent), approvals)
@@ -121,8 +122,8 @@ def rewrap(tpm: Context, handle: int, auth: Secret, key_id: Name, outer: OuterWr
     """TPM2_Rewrap from a persistent key, which takes that key's authorisation and leaves the inner wrap as it is."""
     _require_storage(new_parent)
     duplicated, seed = read(TPM2B_PRIVATE, outer.duplicate), read(TPM2B_ENCRYPTED_SECRET, outer.seed)
+    session = sessions.confidential(tpm)
     with (
-        sessions.salted(tpm) as session,
         tpm.persistent(handle) as old_parent,
         tpm.authorised(old_parent, auth),
         tpm.loaded_public(new_parent) as parent,
@@ -140,11 +141,8 @@ def import_key(
         raise BlobRefused("cannot import the key: this is no inner key")
     area, inner_wrap = read(TPM2B_PUBLIC, public), read(TPMT_SYM_DEF_OBJECT, symmetric)
     duplicated, seed = read(TPM2B_PRIVATE, outer.duplicate), read(TPM2B_ENCRYPTED_SECRET, outer.seed)
-    with (
-        sessions.carrying(tpm, inner_key) as session,
-        tpm.persistent(parent) as above,
-        doing("import the key", _BLOB),
-    ):
+    session = sessions.carrying(tpm, inner_key)
+    with tpm.persistent(parent) as above, doing("import the key", _BLOB):
         private = tpm.esapi.import_(
             above, TPM2B_DATA(inner_key.reveal()), area, duplicated, seed, inner_wrap, session1=session
         )

@@ -14,7 +14,7 @@ from tpm2_pytss.constants import ESYS_TR, TPM2_ALG, TPM2_SE, TPMA_SESSION
 from tpm2_pytss.types import TPMT_SYM_DEF, TPMU_SYM_KEY_BITS, TPMU_SYM_MODE
 
 from lms.adapters.tpm import endorsement
-from lms.adapters.tpm.context import Context
+from lms.adapters.tpm.context import Context, Session
 from lms.adapters.tpm.responses import BAD_AUTH, Meanings, doing
 from lms.errors import AuthFailed, BadRequest, EndorsementAuthFailed, ForeignKey, KeyNotFound
 from lms.model.secret import Secret
@@ -43,9 +43,7 @@ def _salt_key(tpm: Context) -> Iterator[Any]:
         raise ForeignKey(f"cannot talk to the TPM in confidence: it does not hold the key {name}") from error
 
 
-@contextmanager
-def salted(tpm: Context, kind: int = TPM2_SE.HMAC) -> Iterator[Any]:
-    """A session of this kind that encrypts the first parameter both ways."""
+def _opened(tpm: Context, kind: int) -> Any:
     with _salt_key(tpm) as key, doing("open a session"):
         session = tpm.esapi.start_auth_session(
             tpm_key=key,
@@ -54,19 +52,30 @@ def salted(tpm: Context, kind: int = TPM2_SE.HMAC) -> Iterator[Any]:
             symmetric=_AES_128_CFB,
             auth_hash=TPM2_ALG.SHA256,
         )
-    with tpm.flushing(session):
         tpm.esapi.trsess_set_attributes(session, _ENCRYPTING)
-        yield session
+    return session
 
 
 @contextmanager
-def carrying(tpm: Context, *secrets: Secret) -> Iterator[Any]:
-    """A session for one command: salted as soon as that is possible, and always where a secret is not empty."""
-    if tpm.salt.name is None and not any(secrets):
-        yield ESYS_TR.PASSWORD
-        return
-    with salted(tpm) as session:
+def salted(tpm: Context, kind: int) -> Iterator[Any]:
+    """A new session of this kind that encrypts the first parameter both ways."""
+    with tpm.flushing(_opened(tpm, kind)) as session:
         yield session
+
+
+def confidential(tpm: Context) -> Any:
+    """The HMAC session of the context, which encrypts the first parameter both ways: opened by its first use."""
+    if tpm.session is None or tpm.session.salt != tpm.salt.name:
+        tpm.end_session()
+        tpm.session = Session(tpm.salt.name, _opened(tpm, TPM2_SE.HMAC))
+    return tpm.session.handle
+
+
+def carrying(tpm: Context, *secrets: Secret) -> Any:
+    """The session for a command: salted as soon as that is possible, and always where a secret is not empty."""
+    if tpm.salt.name is None and not any(secrets):
+        return ESYS_TR.PASSWORD
+    return confidential(tpm)
 
 
 @contextmanager
@@ -85,7 +94,7 @@ def policy(tpm: Context) -> Iterator[Any]:
 
 
 def policy_secret(tpm: Context, session: Any, entity: Any, auth: Secret, salted_session: Any) -> None:
-    """TPM2_PolicySecret of a hierarchy, whose authorisation crosses as an HMAC.
+    """TPM2_PolicySecret of a hierarchy, whose authorisation crosses as an HMAC; an empty one is no secret.
 
     EndorsementAuthFailed or OwnerAuthFailed.
     """
@@ -93,5 +102,6 @@ def policy_secret(tpm: Context, session: Any, entity: Any, auth: Secret, salted_
         doing("prove the authorisation", _OF_THE_ENDORSEMENT if entity == ESYS_TR.ENDORSEMENT else None),
         tpm.authorised(entity, auth),
     ):
+        proof = salted_session if auth else ESYS_TR.PASSWORD
         # without expiration=0 tpm2_pytss asks for a ticket
-        tpm.esapi.policy_secret(entity, session, b"", b"", b"", expiration=0, session1=salted_session)
+        tpm.esapi.policy_secret(entity, session, b"", b"", b"", expiration=0, session1=proof)

@@ -1,7 +1,8 @@
 """The one thread that talks to the TPM: an ESAPI context belongs to one thread, and a TPM does one thing at a time.
 
 A context in which anything failed is thrown away: libtss2 does not recover one after an error of the
-transport, and a new one costs less than a millisecond.
+transport, and a new one costs less than a millisecond. So is one that nobody used for a while: a session that
+grows old keeps everybody's from being saved (TPM_RC_CONTEXT_GAP).
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
-from typing import Any, TypeVar
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
 
 from lms.adapters.tpm.context import Context
-from lms.errors import TpmUnavailable
+from lms.errors import TpmBusy, TpmUnavailable
 
 T = TypeVar("T")
-Job = tuple[Callable[[Context], Any], "Future[Any]"]
+
+_IDLE_S: Final = 5.0
 
 
 class Worker:
@@ -27,10 +30,9 @@ class Worker:
         self._open_context = open_context
         self._told = told
         self._context: Context | None = None
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
-        self._outdated = False
         self._thread = threading.Thread(target=self._work, name="tpm", daemon=True)
         self._thread.start()
 
@@ -40,12 +42,12 @@ class Worker:
         with self._lock:
             if self._closed:
                 raise TpmUnavailable("cannot use the TPM: the connection was closed")
-            self._jobs.put((job, future))
+            self._jobs.put(partial(self._do, job, future))
         return future.result()
 
     def renew(self) -> None:
-        """Throw the context away before the next job, which gets a new one."""
-        self._outdated = True
+        """Throw the context away when the jobs that wait are done; the next one gets a new one."""
+        self._jobs.put(self._drop)
 
     def close(self) -> None:
         """Finish the jobs that wait, then let go of the TPM; twice is harmless."""
@@ -56,26 +58,38 @@ class Worker:
         self._thread.join()
 
     def _work(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            self._do(*item)
-            del item  # a job holds secrets
+        while (turn := self._next()) is not None:
+            turn()
+            del turn  # a job holds secrets
         self._drop()
 
-    def _do(self, job: Callable[[Context], Any], future: Future[Any]) -> None:
-        if self._outdated:
-            self._outdated = False
-            self._drop()
+    def _next(self) -> Callable[[], None] | None:
         try:
-            if self._context is None:
-                self._context = self._open_context()
-            result = job(self._context)
+            return self._jobs.get(timeout=None if self._context is None else _IDLE_S)
+        except Empty:
+            return self._drop
+
+    def _do(self, job: Callable[[Context], Any], future: Future[Any]) -> None:
+        try:
+            result = self._result(job)
         except BaseException as error:  # noqa: BLE001 (it is raised in the caller)
-            self._drop()
+            self._drop(answers=not isinstance(error, TpmUnavailable))
             future.set_exception(self._told(error) if isinstance(error, TpmUnavailable) else error)
         else:
             future.set_result(result)
 
-    def _drop(self) -> None:
+    def _result(self, job: Callable[[Context], T]) -> T:
+        """A job's result. Where a reset took the session that was open already, it is done once more."""
+        if self._context is not None and self._context.session is not None:
+            try:
+                return job(self._context)
+            except TpmBusy:
+                self._drop()
+        if self._context is None:
+            self._context = self._open_context()
+        return job(self._context)
+
+    def _drop(self, *, answers: bool = True) -> None:
         context, self._context = self._context, None
         if context is not None:
-            context.close()
+            context.close(answers=answers)

@@ -10,16 +10,19 @@ import tty
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tpm2_pytss.constants import ESYS_TR
+from tpm2_pytss.constants import ESYS_TR, TPM2_ALG, TPM2_SE
+from tpm2_pytss.types import TPMT_SYM_DEF
 
 from lms.adapters.tpm import TpmDevice
 from lms.adapters.tpm.channel import DeadlineTcti, endpoint_for
 from lms.adapters.tpm.context import Context, Salt
-from lms.errors import BadConfiguration, TpmUnavailable
+from lms.errors import AuthFailed, BadConfiguration, TpmUnavailable
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
 from lms.model.secret import Secret
 from lms.wire.tpm.public import name_of, srk_template
 from tests.adapters.tpm.bench import NOTHING, OWNER, PROBE, forget_startup, plain_esapi
+
+START_AUTH_SESSION = bytes.fromhex("00000176")
 
 
 def test_a_frozen_tpm_is_given_up(new_platform):
@@ -145,6 +148,30 @@ def test_every_act_frees_its_slots(platform):
     with plain_esapi(platform.machine.tcti) as esapi:
         for _ in range(3):
             esapi.create_primary(None, "ecc256", ESYS_TR.ENDORSEMENT)
+
+
+def test_one_session_serves_an_act_and_ends_with_it(new_platform):
+    sent = []
+    platform = new_platform(observe=lambda command, response: response or sent.append(command))
+    guarded = platform.tpm.create(SRK_HANDLE, PROBE, auth=OWNER, data=Secret(b"guarded"))
+
+    def opened() -> int:
+        return sum(command[6:10] == START_AUTH_SESSION for command in sent)
+
+    platform.tpm.begin(NOTHING)
+    platform.tpm.trust_salt(name_of(platform.srk))
+    before = opened()
+    for _ in range(3):
+        platform.tpm.unseal(SRK_HANDLE, guarded, auth=OWNER)
+    assert opened() == before + 1
+    with pytest.raises(AuthFailed):
+        platform.tpm.unseal(SRK_HANDLE, guarded, auth=NOTHING)
+    platform.tpm.unseal(SRK_HANDLE, guarded, auth=OWNER)
+    assert opened() == before + 2
+    platform.tpm.close()
+    with plain_esapi(platform.machine.tcti) as esapi:
+        for _ in range(3):
+            esapi.start_auth_session(ESYS_TR.NONE, ESYS_TR.NONE, TPM2_SE.HMAC, TPMT_SYM_DEF(TPM2_ALG.NULL), "sha256")
 
 
 class Terminal:

@@ -205,6 +205,8 @@ def test_a_key_put_in_the_srk_s_place_is_not_salted_with(platform):
         primary, *_ = esapi.create_primary(None, "ecc256", ESYS_TR.OWNER)
         esapi.evict_control(ESYS_TR.OWNER, primary, SRK_HANDLE)
         esapi.flush_context(primary)
+    platform.tpm.begin(NOTHING)
+    platform.tpm.trust_salt(name_of(platform.srk))
     with pytest.raises(ForeignKey):
         platform.tpm.unseal(SRK_HANDLE, rival, auth=NOTHING)
 
