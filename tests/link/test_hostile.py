@@ -22,7 +22,7 @@ from lms.link.quota import MAX_BYTES, MAX_CALLS, MAX_DESCRIPTORS
 from lms.link.transport import Transport
 from lms.link.values import variant
 from tests.link.conftest import CLOCK, NAME, ROOT, SECRET, TARGET, both, memory_file
-from tests.support.asynchronous import in_loop
+from tests.support.asynchronous import HANGS_S, in_loop
 
 _MANY = 5000
 _PEER = Target(NAME, ROOT, "org.freedesktop.DBus.Peer")
@@ -63,7 +63,8 @@ async def test_pipelined_calls_are_all_answered(bus):
     async with both(bus) as (clock, client):
         name = clock.service.connection.unique_name
         clients = [await Connection.open(bus.address) for _ in range(10)]
-        flood = [one.call(TARGET, "Echo", "v", variant("s", "x" * 2000)) for one in clients for _ in range(200)]
+        large = variant("s", "x" * 2000)
+        flood = [one.call(TARGET, "Echo", "v", large, deadline_s=HANGS_S) for one in clients for _ in range(200)]
         answers = await asyncio.gather(*flood, return_exceptions=True)
         refused = [answer for answer in answers if isinstance(answer, LmsError)]
         assert len(refused) < len(answers)

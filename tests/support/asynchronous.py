@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Coroutine
 
-_HANGS_S = 120.0  # a test that waits longer has failed
+HANGS_S = 120.0  # a test that waits longer has failed
 
 
 def in_loop(test: Callable[..., Coroutine]) -> Callable[..., None]:
@@ -14,6 +14,6 @@ def in_loop(test: Callable[..., Coroutine]) -> Callable[..., None]:
 
     @functools.wraps(test)
     def run(*arguments, **named) -> None:
-        asyncio.run(asyncio.wait_for(test(*arguments, **named), _HANGS_S))
+        asyncio.run(asyncio.wait_for(test(*arguments, **named), HANGS_S))
 
     return run
