@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from cryptography import x509
@@ -20,17 +21,22 @@ from lms.model.keys import Name, digits, same_digits
 from lms.model.owner import Owner, RecoverySheet, SheetAuthority
 from lms.model.policies import DuplicationPolicy
 from lms.model.secret import Secret
-from lms.model.trust import Identity, Role, TrustList
+from lms.model.trust import Identity, Role, TrustedAuthority, TrustList
 from lms.wire.certificates import issue
 from lms.wire.content import KEY_SIZE, NONCE_SIZE, encrypt
 from lms.wire.endorsement import check_endorsement_key
 from lms.wire.exchange_v1 import TRUST_LIST, CertificateBundle, write_bundle
 from lms.wire.seed import OwnerKeys
 from lms.wire.signature import Signer, sign
+from lms.wire.token_v1 import SHEET_KIND, write_sheet
 from lms.wire.tpm.credential import make_credential
 from lms.wire.tpm.policy import duplication_policy_digest
 from lms.wire.tpm.public import ec_public_key, name_of, read_public
 from lms.wire.trust_list import read_trust_list
+
+# What the schema of a sheet allows, and the bytes that signing it takes at most.
+_WAYS_MAX: Final = 16
+_SIGNATURE: Final = 2048
 
 
 def judge_digits(said: str, request_id: bytes) -> None:
@@ -117,16 +123,31 @@ def owner_policy(drsk: bytes, owner: Owner) -> DuplicationPolicy:
 
 
 def make_sheet(platform_id: UUID, drsk: bytes, owner: Owner, listed: TrustList, sequence: int) -> RecoverySheet:
-    """The recovery sheet of a platform with the MAs of a trust list. Raises PolicyMismatch."""
-    return RecoverySheet(
+    """The recovery sheet of a platform with the MAs of a trust list, at every address that there is room for.
+
+    Raises PolicyMismatch.
+    """
+    sheet = RecoverySheet(
         platform_id=platform_id,
         owner_document=owner.document,
         policy=owner_policy(drsk, owner),
-        authorities=tuple(
-            SheetAuthority(a.ma_id, a.addresses[0], name_of(a.vault)) for a in listed.standing_authorities
-        ),
+        authorities=_ways(listed.standing_authorities)[:_WAYS_MAX],
         drsk=drsk,
         sequence=sequence,
+    )
+    while len(write_sheet(sheet)) + _SIGNATURE > SHEET_KIND.max_bytes:
+        sheet = replace(sheet, authorities=sheet.authorities[:-1])
+    return sheet
+
+
+def _ways(authorities: tuple[TrustedAuthority, ...]) -> tuple[SheetAuthority, ...]:
+    """The first address of each authority before the second of any: where room is short, each has one."""
+    ranks = max((len(a.addresses) for a in authorities), default=0)
+    return tuple(
+        SheetAuthority(a.ma_id, a.addresses[rank], name_of(a.vault))
+        for rank in range(ranks)
+        for a in authorities
+        if rank < len(a.addresses)
     )
 
 

@@ -104,7 +104,8 @@ def test_an_approval_holds_what_machine_and_authority_need():
     assert (entry.key_id, entry.destination_id) == (OURS.drsk.name, str(AUTHORITY))
     sheet, _ = read_sheet(approval.sheet)
     assert (sheet.platform_id, sheet.drsk, sheet.policy) == (OURS.id, OURS.drsk.public, OURS.policy)
-    assert [a.ma_id for a in sheet.authorities] == [AUTHORITY]
+    (known,) = register(OURS).authorities
+    assert [(a.ma_id, a.address) for a in sheet.authorities] == [(AUTHORITY, address) for address in known.addresses]
 
 
 def test_the_inner_key_goes_on_unchanged_to_the_new_chip_alone():
