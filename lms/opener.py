@@ -31,7 +31,7 @@ from lms.process import harden, read_descriptor, report
 from lms.service.approving import approve_restore
 from lms.service.certifying import certify_station
 from lms.service.granting import grant
-from lms.service.selection import release
+from lms.service.releasing import release_and_grant
 from lms.service.withdrawing import withdraw
 from lms.wire.anchor import fingerprint, read_owned_token
 from lms.wire.certificates import OwnerSigner, make_ca
@@ -47,7 +47,7 @@ _ACTS: Final[Mapping[str, tuple[type, Callable[[Any, Owner, OwnerKeys], Any]]]] 
     "approve": (RestorationOrder, approve_restore),
     "certify": (StationOrder, certify_station),
     "grant": (EnrolmentOrder, grant),
-    "release": (ReleaseRequest, release),
+    "release": (ReleaseRequest, release_and_grant),
     "withdraw": (WithdrawalOrder, withdraw),
 }
 

@@ -307,7 +307,7 @@ class TokenOpener(Protocol):
         ...
 
     def release(self, request: ReleaseRequest) -> Release:
-        """Wrap the keys of a package to a new TPM and certify its signing key."""
+        """Wrap the keys of a package to a new TPM and certify its signing key; grant its enrolment where it asks."""
         ...
 
 

@@ -109,7 +109,8 @@ class PlatformState:
     on its way.
     `unarchived` says that something was registered or unregistered since that package. `to_enroll` are the IDs of
     the destinations that held the keys before a restore, and still have to be enrolled anew. `retired_at` are the IDs
-    of the authorities that took packages from this TPM once, and know it no more.
+    of the authorities that took packages from this TPM once, and know it no more. `confirmed_list` is the trust list
+    that does not name the TPMs before this one: it counts once an authority has a package of this one.
     """
 
     platform_id: UUID
@@ -135,6 +136,7 @@ class PlatformState:
     to_enroll: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
     archived_at: datetime | None = field(default=None, metadata=ADDED_LATER)
     retired_at: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
+    confirmed_list: bytes | None = field(default=None, metadata=ADDED_LATER)
 
     def require_drsk(self) -> RecoverableKey:
         """The DRSK. Raises NotProvisioned where there is none yet."""

@@ -16,7 +16,8 @@ class ReleaseRequest:
     """`ek`, `srk` and `signing_key` are TPM2B_PUBLIC of the new TPM.
 
     `platform_id` and `trust_list` are what the platform knows, `confirmed` the DRSK Names that an unapproved
-    package is taken for, `now` the platform's time.
+    package is taken for, `now` the platform's time. `enrolment` is what the TPM asks of the MSA beside its keys; with
+    `succeeds` it takes the place of the platform's other TPMs.
     """
 
     package: bytes
@@ -29,6 +30,8 @@ class ReleaseRequest:
     confirmed: frozenset[Name]
     highest_sequence: int | None
     accepted_stale: int | None
+    enrolment: EnrolmentOrder | None = None
+    succeeds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,8 @@ class EnrolmentOrder:
     """What an approver wants granted: the request, the digits that its machine shows, and what is known so far.
 
     `ek_roots` are the TPM makers' CA certificates (DER); with `vouch` the approver answers for the EK instead,
-    with `replacement` for another TPM of a platform, or other keys of an authority, that is known. `combined` tells
-    that the approver shares a machine with an authority.
+    with `replacement` for another TPM of a platform, or other keys of an authority, that is known; with `stolen` the
+    platform's other TPMs are retired at once. `combined` tells that the approver shares a machine with an authority.
     """
 
     request: bytes
@@ -48,6 +51,7 @@ class EnrolmentOrder:
     now: datetime
     replacement: bool = False
     combined: bool = False
+    stolen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +122,21 @@ class ReleasedKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Succession:
+    """What makes a TPM known to the authorities, signed: the grant, whose trust list names it beside those before it.
+
+    `confirmed` is the list after that one, where it takes their place: it names this TPM alone, and counts once it
+    has archived (PROTOCOL §6).
+    """
+
+    grant: bytes
+    confirmed: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
-    """The keys of a package, and a certificate (DER) for the new signing key."""
+    """The keys of a package, and a certificate (DER) for the new signing key; the succession that was ordered."""
 
     keys: tuple[ReleasedKey, ...]
     certificate: bytes
+    succession: Succession | None = None

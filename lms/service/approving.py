@@ -24,7 +24,7 @@ from lms.model.exchange import Entry, RestoreAnnex, RestoreApproval, RestoreRequ
 from lms.model.owner import Owner, RecoverySheet
 from lms.model.packages import InnerKey
 from lms.model.release import RestorationAnswer, RestorationOrder
-from lms.model.trust import Identity, Pair, Role, TrustedPlatform, TrustList
+from lms.model.trust import Identity, Role, TrustedPlatform, TrustList
 from lms.service.judgement import (
     encrypt_certificates,
     issue_platform,
@@ -34,6 +34,7 @@ from lms.service.judgement import (
     next_trust_list,
     open_register,
     sign_trust_list,
+    with_pair,
     with_vouched,
 )
 from lms.service.selection import judge_new_chip
@@ -82,7 +83,8 @@ def approve_restore(order: RestorationOrder, owner: Owner, keys: OwnerKeys) -> R
     claim = _claimed(request, annex)
     _judge_times(order, claim, before)
     entries = tuple(_granted(e, asked, platform, known, owner, keys) for e in _standing(claim.entries, known))
-    listed = next_trust_list(known, vouching.with_platform(_with_pair(platform, asked.pair, order.stolen)), order.now)
+    approved = replace(platform, pairs=with_pair(platform.pairs, asked.pair, order.stolen))
+    listed = next_trust_list(known, vouching.with_platform(approved), order.now)
     signer = OwnerSigner(keys.ca, owner.ca_certificate)
     trust_list = sign_trust_list(listed, known, order.trust_list, signer)
     # The package's Sequence is a claim: a sheet that believed it could be driven out of reach of every package.
@@ -178,12 +180,6 @@ def _inner_plaintext(entry: Entry, platform_id: UUID, owner: Owner, keys: OwnerK
                 raise InnerKeyMismatch(f"cannot approve key {entry.key_id.digits}: {error}") from None
             return plaintext
     raise InnerKeyMismatch(f"cannot approve key {entry.key_id.digits}: its inner key is not for this token")
-
-
-def _with_pair(platform: TrustedPlatform, pair: Pair, stolen: bool) -> TrustedPlatform:
-    if stolen:
-        return replace(platform, pairs=(pair,))
-    return platform if pair in platform.pairs else replace(platform, pairs=(*platform.pairs, pair))
 
 
 def _superseded(order: RestorationOrder, annex: RestoreAnnex | None, own: bytes) -> tuple[bytes, ...]:

@@ -5,7 +5,7 @@ Needs no owner authorisation: the blobs were made when their destinations were e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -40,6 +40,7 @@ from lms.wire.anchor import read_owner
 from lms.wire.package_v1 import write_package
 from lms.wire.signature import sign
 from lms.wire.tpm.public import name_of
+from lms.wire.trust_list import read_trust_list
 
 _LABEL = "DRSK"
 
@@ -80,9 +81,32 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
             unarchived=bool(refusals),
         )
     setting.store.save(state)
+    state = _confirm(setting, state, lines, refusals)
     if refusals:
         others = f"; {len(refusals) - 1} more places refused" if len(refusals) > 1 else ""
         raise type(refusals[0])(f"cannot archive everywhere: {refusals[0]}{others}")
+    return state
+
+
+def _confirm(
+    setting: Setting, state: PlatformState, lines: Mapping[str, Line], refusals: list[LmsError]
+) -> PlatformState:
+    """Where an authority has this package, the trust list without the TPMs before this one counts (PROTOCOL §6).
+
+    A later list that came meanwhile stands: what it says of them is the owner's newer word.
+    """
+    confirmed = any(d.identity in lines and d.held == state.sequence for d in state.destinations)
+    if state.confirmed_list is None or not confirmed:
+        return state
+    document, known = state.confirmed_list, trust_list_of(state)
+    counts = known is None or read_trust_list(document, read_owner(state.owner_document)).number > known.number
+    state = replace(state, trust_list=document if counts else state.trust_list, confirmed_list=None)
+    setting.store.save(state)
+    for line in lines.values() if counts else ():
+        try:
+            line.upload(document)
+        except LmsError as error:
+            refusals.append(error)
     return state
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from uuid import UUID
 
 from lms.errors import GrantMismatch, NotProvisioned
 from lms.model.exchange import (
@@ -15,12 +16,13 @@ from lms.model.exchange import (
     RequestBase,
 )
 from lms.model.owner import Owner
-from lms.model.platform import Enrolment, PlatformState, RecoverableKey
+from lms.model.platform import Birth, Enrolment, PlatformState, RecoverableKey
 from lms.model.secret import Secret
 from lms.model.trust import Role, TrustList
+from lms.ports import EndorsementKey, Tpm
 from lms.service.certified import certificate_for, open_certificates
 from lms.service.setting import NO_SECRET, Setting, provisioned
-from lms.service.signing import signer_of
+from lms.service.signing import PlatformSigner, signer_of
 from lms.wire.anchor import read_owner
 from lms.wire.certificates import SignerRule, judge_signer
 from lms.wire.document import root_name
@@ -45,38 +47,73 @@ def request_enrolment(setting: Setting) -> tuple[bytes, bytes]:
         state = replace(state, request_nonce=secrets.token_bytes(NONCE_SIZE))
         setting.store.save(state)
     assert state.request_nonce is not None
-    tpm, signing_key, drsk = setting.tpm, state.require_signing_key(), state.require_drsk()
+    tpm, drsk = setting.tpm, state.require_drsk()
     ek = next((k for k in tpm.endorsement_keys() if name_of(k.public) == state.ek_name), None)
     srk = tpm.read_public(state.srk_handle)
     if ek is None or srk is None:
         raise NotProvisioned("cannot ask for enrolment: the TPM is not the one that was provisioned")
-    request_id = _request_id(state)
-    base = RequestBase(
-        request_id=request_id,
+    applicant = Applicant(
+        platform_id=state.platform_id,
         nonce=state.request_nonce,
-        ek=ek.public,
-        ek_certificates=() if ek.certificate is None else (ek.certificate,),
+        ek=ek,
+        srk=srk,
+        ak=tpm.attestation_key(),
+        signer=signer_of(tpm, state),
+        drsk=drsk.key.public,
+        birth=drsk.birth,
         trust_list_number=_trust_list_number(state, read_owner(state.owner_document)),
     )
-    ak = tpm.attestation_key()
+    return make_request(tpm, applicant)
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """Who asks to be enrolled: all publics are TPM2B_PUBLIC; `trust_list_number` is the newest known, 0 is none."""
+
+    platform_id: UUID
+    nonce: bytes
+    ek: EndorsementKey
+    srk: bytes
+    ak: bytes
+    signer: PlatformSigner
+    drsk: bytes
+    birth: Birth | None
+    trust_list_number: int
+
+
+def make_request(tpm: Tpm, applicant: Applicant) -> tuple[bytes, bytes]:
+    """The signed EnrolmentRequest, and its RequestID."""
+    ek, ak, signer = applicant.ek, applicant.ak, applicant.signer
+    signing_key = signer.signing_key
+    public = ec_public_key(read_public(signing_key.key.public))
+    request_id = enrolment_id(
+        applicant.platform_id, applicant.nonce, name_of(ek.public), name_of(applicant.srk), name_of(ak), public
+    )
+    base = RequestBase(
+        request_id=request_id,
+        nonce=applicant.nonce,
+        ek=ek.public,
+        ek_certificates=() if ek.certificate is None else (ek.certificate,),
+        trust_list_number=applicant.trust_list_number,
+    )
     # Evidence by an AK of an earlier board is of no use to whoever knows this board's AK only.
-    born = drsk.birth if drsk.birth is not None and drsk.birth.ak == ak else None
+    born = applicant.birth if applicant.birth is not None and applicant.birth.ak == ak else None
     platform = PlatformEnrolment(
-        platform_id=state.platform_id,
+        platform_id=applicant.platform_id,
         ak=ak,
-        srk=AttestedKey(srk, tpm.certify(state.srk_handle, None, NO_SECRET)),
+        srk=AttestedKey(applicant.srk, tpm.certify(signer.srk_handle, None, NO_SECRET)),
         signing_key=AttestedKey(
-            signing_key.key.public, tpm.certify(state.srk_handle, signing_key.key, signing_key.auth)
+            signing_key.key.public, tpm.certify(signer.srk_handle, signing_key.key, signing_key.auth)
         ),
         drsk=BirthEvidence(
-            drsk.key.public,
+            applicant.drsk,
             None if born is None else born.creation_data,
             None if born is None else born.attestation,
             None,
         ),
     )
     document = ENROLMENT_REQUEST.write(EnrolmentRequest(base, platform, None))
-    return sign(document, signer_of(tpm, state)), request_id
+    return sign(document, signer), request_id
 
 
 def _request_id(state: PlatformState) -> bytes:

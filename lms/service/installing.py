@@ -47,11 +47,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What the owner gave to the new chip: a certified signing key, and where an MSA approved it, all it granted."""
+    """What the owner gave to the new chip: a certified signing key, and where an MSA approved it, all it granted.
+
+    `confirmed_list` as in the state.
+    """
 
     signing_key: SigningKey
     trust_list: bytes | None
     enrolment: Enrolment | None = None
+    confirmed_list: bytes | None = None
 
 
 def recoverable(content: MigrationPackage, state: PlatformState | None) -> MigratingKey:
@@ -108,6 +112,7 @@ def install(
         archived=package.header.sequence,
         trust_list=credentials.trust_list,
         enrolment=credentials.enrolment,
+        confirmed_list=credentials.confirmed_list,
         registry=_registry(setting, package, key.key_id, state, sealed_probe),
     )
     setting.store.save(restored)

@@ -31,8 +31,8 @@ _KEPT_FOR: Final = timedelta(hours=24)
 class Task:
     """A job at work. `offered`: secrets to be collected, `collected`: those that were and are to be confirmed.
 
-    `tries`: how often each error came so far. `cancel`: asked for while it runs. `stop_timer`
-    ends what would run it again.
+    `tries`: how often each error came so far. `done`: what need not be done again with these secrets. `cancel`: asked
+    for while it runs. `stop_timer` ends what would run it again.
     """
 
     record: JobRecord
@@ -40,6 +40,7 @@ class Task:
     offered: dict[str, Secret] = field(default_factory=dict)
     collected: dict[str, Secret] = field(default_factory=dict)
     tries: dict[type[LmsError], int] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
     cancel: bool = False
     stop_timer: Callable[[], None] | None = None
 

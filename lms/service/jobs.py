@@ -177,6 +177,7 @@ class JobRunner:
                 self._book.change(task, JobState.QUEUED, given=given)
                 self._enqueue(task)
             task.secrets[word] = value
+            task.done.clear()
             task.offered.pop(word, None)
             task.collected.pop(word, None)
 
@@ -231,7 +232,8 @@ class JobRunner:
     def _run(self, task: Task) -> None:
         """One run of an act, from its beginning to its end or to what it waits for."""
         caller = self._caller_of(task.job.uid)
-        call = Call(task.record.options, {**self._standing, **task.secrets}, caller=caller, waits=True)
+        secrets = {**self._standing, **task.secrets}
+        call = Call(task.record.options, secrets, caller=caller, waits=True, done=task.done)
         try:
             with self._turn:
                 self._book.change(task, JobState.RUNNING)

@@ -21,7 +21,7 @@ from lms.model.keys import Name, digits, same_digits
 from lms.model.owner import Owner, RecoverySheet, SheetAuthority
 from lms.model.policies import DuplicationPolicy
 from lms.model.secret import Secret
-from lms.model.trust import Identity, Role, TrustedAuthority, TrustList
+from lms.model.trust import Identity, Pair, Role, TrustedAuthority, TrustList
 from lms.wire.certificates import issue
 from lms.wire.content import KEY_SIZE, NONCE_SIZE, encrypt
 from lms.wire.endorsement import check_endorsement_key
@@ -107,6 +107,13 @@ def judge_genuine(
 def with_vouched(known: TrustList, ek: bytes) -> TrustList:
     """The trust list in which the MSA answers for an EK itself; the same object where it does already."""
     return known if ek in known.vouched_eks else replace(known, vouched_eks=(*known.vouched_eks, ek))
+
+
+def with_pair(pairs: tuple[Pair, ...], pair: Pair, stolen: bool) -> tuple[Pair, ...]:
+    """The TPMs of a platform with one more; it alone, where the others were stolen."""
+    if stolen:
+        return (pair,)
+    return pairs if pair in pairs else (*pairs, pair)
 
 
 def owner_policy(drsk: bytes, owner: Owner) -> DuplicationPolicy:

@@ -22,6 +22,7 @@ from lms.service.diagnosis import Reason, diagnose
 from lms.service.installing import Credentials, Target, finish, install, recoverable, refuse_foreign
 from lms.service.setting import PreparedTpm, Setting, check_clock, prepare_tpm
 from lms.service.signing import make_signing_key
+from lms.service.succession import Successor, check_retirable, succession_order, taken
 from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.anchor import read_owner
 from lms.wire.package_v1 import read_package
@@ -38,7 +39,7 @@ class RestoreOrder:
 
     `confirmed_key`: 80 bits of the DRSK's Name, for a package that no authority approved; a `sheet` of the owner's,
     believed already, names platform and key instead. `replace_foreign`: the Name of a foreign key at the handle that
-    may go. Handles are used where this machine has no state.
+    may go. `stolen`: the platform's other TPMs are retired at once. Handles are used where this machine has no state.
     """
 
     package: bytes
@@ -50,6 +51,7 @@ class RestoreOrder:
     accepted_stale: int | None = None
     replace_foreign: Name | None = None
     sheet: RecoverySheet | None = None
+    stolen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,9 @@ def restore_by_token(
 ) -> Restored:
     """Bring the DRSK of a package back; `opener` holds the token.
 
-    Raises the errors of acceptance and of the TPM, HandleOccupied, OwnerMismatch, UnconfirmedPackage.
+    Where this machine knows a trust list, its next one names this TPM: the authorities see it with the next package,
+    and the other TPMs of the platform are retired by that, or at once where they were stolen.
+    Raises the errors of acceptance and of the TPM, HandleOccupied, OwnerMismatch, UnconfirmedPackage, NotEnrolled.
     """
     state = setting.store.load()
     reason = diagnose(setting, state)
@@ -78,6 +82,8 @@ def restore_by_token(
         check_clock(setting, state)
         if read_owner(state.owner_document).fingerprint != order.owner.fingerprint:
             raise OwnerMismatch("cannot restore with this token: the platform belongs to another owner")
+    if order.stolen:
+        check_retirable(state, reason)
     if state is not None and reason is Reason.INTACT:
         finished = finish(setting, state, owner_auth, endorsement_auth)
         return Restored(finished, reason, finished != state, age_known=True)
@@ -178,6 +184,7 @@ def _restore(
     )
     platform_id, trust_list = package.header.source.platform_id, None if state is None else state.trust_list
     signing_key = make_signing_key(setting.tpm, target.srk_handle, platform_id, setting.now())
+    successor = Successor(prepared, target.srk_handle, signing_key)
     setting.step("opening the token")
     release = opener.release(
         ReleaseRequest(
@@ -191,10 +198,15 @@ def _restore(
             trust_list=trust_list,
             highest_sequence=_highest_sequence(order, state),
             accepted_stale=order.accepted_stale,
+            enrolment=succession_order(setting, state, successor, vouch=order.unverified_tpm, stolen=order.stolen),
+            succeeds=successor.succeeds(state),
         )
     )
     imported = _import(setting, target, _released(release, target.key), prepared, endorsement_auth)
-    credentials = Credentials(replace(signing_key, certificate=release.certificate), trust_list)
+    if release.succession is None:
+        credentials = Credentials(replace(signing_key, certificate=release.certificate), trust_list)
+    else:
+        credentials = taken(setting, release.succession, platform_id, order.owner, successor, endorsement_auth)
     return install(setting, state, target, prepared, imported, credentials, owner_auth)
 
 

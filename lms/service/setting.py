@@ -81,6 +81,11 @@ class PreparedTpm:
     ak: bytes
 
     @property
+    def ek_name(self) -> Name:
+        """Name of the EK."""
+        return name_of(self.ek)
+
+    @property
     def srk_name(self) -> Name:
         """Name of the SRK."""
         return name_of(self.srk)

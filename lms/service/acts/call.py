@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from lms.errors import BadRequest
@@ -19,7 +19,8 @@ class Call:
     """What an act is told. Documents come as secrets do: by word, never as an option.
 
     `caller`: who asks; root where nothing else is said, for whoever has the state directory has everything.
-    `waits`: the caller can be asked for more. `offered`: secrets that the act made, for the caller to collect.
+    `waits`: the caller can be asked for more. `offered`: secrets that the act made, for the caller to collect. `done`:
+    what an earlier run with the same secrets did `once`, and this one adds to.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class Call:
         *,
         caller: Caller = ROOT,
         waits: bool = False,
+        done: set[str] | None = None,
     ) -> None:
         self._options = options
         self._secrets = secrets
         self.caller = caller
         self.waits = waits
+        self._done = set() if done is None else done
         self.offered: dict[str, Secret] = {}
 
     def text(self, option: str) -> str | None:
@@ -80,6 +83,12 @@ class Call:
         """A document that the act cannot do without. Raises Awaiting, BadRequest."""
         self.require(word)
         return self._secrets[word].reveal()
+
+    def once(self, word: str, act: Callable[[], None]) -> None:
+        """Do what is costly and true as long as the secrets are the same: an act that polls begins anew each time."""
+        if word not in self._done:
+            act()
+            self._done.add(word)
 
     def offer(self, word: str, secret: Secret) -> None:
         """Hand a secret out, once: it is never an answer, because answers are written down."""

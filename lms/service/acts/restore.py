@@ -47,6 +47,10 @@ def restore(call: Call, setting: Setting) -> Answer:
 
 
 def _by_authority(call: Call, setting: Setting, sheet: RecoverySheet | None, owner: Owner | None) -> Answer:
+    if call.flag("stolen"):
+        raise BadRequest(
+            "cannot retire the other TPMs by asking: who approves the restore says it, `lms-authority approve --stolen`"
+        )
     order = AuthorityOrder(
         sheet=sheet,
         owner=owner,
@@ -95,7 +99,8 @@ def _by_token(call: Call, setting: Setting) -> Answer:
     sheet = judged_sheet(setting, call.document(SHEET), owner) if call.given(SHEET) else None
     package = call.document(PACKAGE) if call.given(PACKAGE) else _package_at_hand(setting)
     if package is None and sheet is not None:
-        opener.vouch(owner)  # a token is a file: only its owner's password makes it this owner's word
+        # A token is a file: only its owner's password makes it this owner's word.
+        call.once(TOKEN, lambda: opener.vouch(owner))
         return _by_authority(call, setting, sheet, owner)
     if package is None:
         raise BadRequest("cannot restore: no package is at hand, name one with --package, or a sheet with --sheet")
@@ -109,6 +114,7 @@ def _by_token(call: Call, setting: Setting) -> Answer:
         accepted_stale=call.number("accept-stale"),
         replace_foreign=_foreign(call),
         sheet=sheet,
+        stolen=call.flag("stolen"),
     )
     restored = restore_by_token(setting, opener, order, _owner_auth(call, setting), call.secret(ENDORSEMENT_AUTH))
     return _answer(restored)

@@ -16,6 +16,7 @@ from lms.service.judgement import (
     next_trust_list,
     open_register,
     sign_trust_list,
+    with_pair,
     with_vouched,
 )
 from lms.service.selection import judge_ek
@@ -74,7 +75,7 @@ def _with_platform(known: TrustList, enrolment: VerifiedEnrolment, order: Enrolm
     return known.with_platform(
         TrustedPlatform(
             enrolment.platform.platform_id,
-            pairs if pair in pairs else (*pairs, pair),
+            with_pair(pairs, pair, order.stolen),
             drsks if enrolment.drsk_name in drsks else (*drsks, enrolment.drsk_name),
         )
     )
