@@ -43,10 +43,9 @@ class Name(bytes):
     @classmethod
     def from_text(cls, text: str) -> Self:
         """Read the upper-case hexBinary form; ValueError for anything else."""
-        value = unhexlify(text)
-        if not text.isupper():  # each algorithm's number has a letter
-            raise ValueError("cannot read a Name: not upper-case hexadecimal without spaces")
-        return cls(value)
+        if text != text.upper():
+            raise ValueError("cannot read a Name: not upper-case hexadecimal")
+        return cls(unhexlify(text))
 
     @property
     def digest(self) -> bytes:

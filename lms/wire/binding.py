@@ -141,7 +141,8 @@ def enum(kind: type[Enum]) -> Text:
 STRING: Final = Text(str, str)
 BASE64: Final = Text(_strict_base64, lambda value: base64.b64encode(value).decode("ascii"))
 HEX: Final = Text(_strict_hex, lambda value: value.hex().upper())
-NAME: Final = Text(lru_cache(64)(Name.from_text), str)  # thousands of children stand below one Name
+NAME: Final = Text(Name.from_text, str)
+PARENT: Final = Text(lru_cache(64)(Name.from_text), str)  # thousands of children stand below one Name
 UUID_TEXT: Final = Text(_strict_uuid, str)
 TIME: Final = Text(_strict_time, _write_time)
 NUMBER: Final = Text(_strict_int, str)
@@ -161,11 +162,13 @@ class _Plan:
         attributes = [f for f in element.fields if f.tag.startswith("@")]
         inside = [f for f in element.fields if not f.tag.startswith("@") and f.tag != "."]
         self._make = element.make
-        self._attributes = {f.tag[1:]: (f.name, _reader(f)) for f in attributes}
-        self._own_text = tuple((f.name, _reader(f)) for f in element.fields if f.tag == ".")
-        self._children = {
-            _clark(element, f): (f.name, isinstance(f.form, Element), _reader(f), f.many is Many.ANY) for f in inside
-        }
+        texts: list[tuple[Field, tuple[str, Callable[[Any], Any]]]] = [
+            (f, (f.name, f.form.read)) for f in element.fields if isinstance(f.form, Text)
+        ]
+        self._attributes = {f.tag[1:]: text for f, text in texts if f in attributes}
+        self._own_text = tuple(text for f, text in texts if f.tag == ".")
+        self._texts = {_clark(element, f): text for f, text in texts if f in inside and f.many is not Many.ANY}
+        self._children = {_clark(element, f): (f.name, _reader(f), f.many is Many.ANY) for f in inside}
         self._absent: dict[str, Any] = {f.name: () if f.many is Many.ANY else None for f in (*attributes, *inside)}
         self._parts = tuple(
             (part, make, tuple(f.name for f in element.fields if f.name.startswith(f"{part}.")))
@@ -174,25 +177,27 @@ class _Plan:
 
     def read(self, node: etree._Element) -> Any:
         """The value of a schema-valid element."""
-        attributes, children, values = self._attributes, self._children, self._absent.copy()
+        attributes, texts, children, values = self._attributes, self._texts, self._children, self._absent.copy()
         several: dict[str, list[Any]] = {}
         tag: Any = ""
         try:
             for tag, text in node.items():
-                if tag in attributes:
-                    name, reads = attributes[tag]
+                if (attribute := attributes.get(tag)) is not None:
+                    name, reads = attribute
                     values[name] = reads(text)
             for name, reads in self._own_text:
                 values[name] = reads(node.text or "")
             for child in node:
                 tag = child.tag
-                if tag in children:
-                    name, inside, reads, repeated = children[tag]
-                    value = reads(child if inside else child.text or "")
+                if (plain := texts.get(tag)) is not None:
+                    name, reads = plain
+                    values[name] = reads(child.text or "")
+                elif (inner := children.get(tag)) is not None:
+                    name, reads_node, repeated = inner
                     if repeated:
-                        several.setdefault(name, []).append(value)
+                        several.setdefault(name, []).append(reads_node(child))
                     else:
-                        values[name] = value
+                        values[name] = reads_node(child)
             for name, found in several.items():
                 values[name] = tuple(found)
             for part, make, names in self._parts:
@@ -203,8 +208,11 @@ class _Plan:
             raise SchemaViolation(f"cannot read '{etree.QName(node).localname}', at '{tag}': {error}") from None
 
 
-def _reader(f: Field) -> Callable[[Any], Any]:
-    return _plan(f.form).read if isinstance(f.form, Element) else f.form.read
+def _reader(f: Field) -> Callable[[etree._Element], Any]:
+    if isinstance(f.form, Element):
+        return _plan(f.form).read
+    reads = f.form.read
+    return lambda node: reads(node.text or "")
 
 
 _plan = cache(_Plan)

@@ -26,7 +26,21 @@ from lms.model.packages import (
     UntrustedPackage,
 )
 from lms.model.tpm import Attestation, OuterWrap
-from lms.wire.binding import BASE64, NAME, NUMBER, STRING, TIME, UUID_TEXT, Element, Field, enum, many, one, optional
+from lms.wire.binding import (
+    BASE64,
+    NAME,
+    NUMBER,
+    PARENT,
+    STRING,
+    TIME,
+    UUID_TEXT,
+    Element,
+    Field,
+    enum,
+    many,
+    one,
+    optional,
+)
 from lms.wire.binding import read as read_element
 from lms.wire.binding import write as write_element
 from lms.wire.common_v1 import ENCRYPTED_DATA, EncryptedData, inner_key, msa_approval, policy
@@ -72,7 +86,7 @@ _CONTENT_KEY = _element(
     one("@Id", "ref", STRING),
     one("Public", "public", BASE64),
     one("Private", "private", BASE64),
-    one("Parent", "parent", NAME),
+    one("Parent", "parent", PARENT),
 )
 
 
@@ -130,7 +144,7 @@ _CHILD_KEY = _element(
     ChildKey,
     *_OWNED,
     one("KeyID", "key_id", NAME),
-    one("Parent", "parent", NAME),
+    one("Parent", "parent", PARENT),
     one("Public", "public", BASE64),
     one("Private", "private", BASE64),
     *_ITEMS,

@@ -102,7 +102,7 @@ def read_signature(document: bytes, root: etree._Element) -> Signed:
         )
     except (ValueError, IndexError):
         raise SignatureInvalid("cannot find the document's signature in its one allowed form") from None
-    content = hashlib.sha256(document[:start])
+    content = hashlib.sha256(memoryview(document)[:start])
     content.update(document[end:])
     digest = content.digest()
     if len(value) != _VALUE_SIZE or not certificates or document[start:end] != _signature(digest, value, certificates):

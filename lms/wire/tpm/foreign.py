@@ -5,41 +5,48 @@ A child key travels unchanged, so its algorithms are none of our business; `lms.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from struct import Struct
+from typing import Any, Final
 
 from lms.errors import MalformedStructure
 from lms.model.keys import Name
 from lms.wire.tpm.digests import HASHES
 
-_ATTRIBUTES_END: Final = 8
-# By the bytes of nameAlg as they stand there: a package has tens of thousands of public areas.
-_HASHES: Final = {algorithm.to_bytes(2, "big"): hash_ for algorithm, hash_ in HASHES.items()}
+# In one step: a package has tens of thousands of public areas.
+_HEAD: Final = Struct(">HHHI")
+_SIZE_FIELD: Final = 2
+_NAME_ALG: Final = slice(4, 6)
 
 
-def _area(tpm2b: bytes) -> bytes:
-    # Without `unsized`, for the same reason.
-    area = tpm2b[2:]
-    if len(area) != int.from_bytes(tpm2b[:2], "big"):
+def _head(tpm2b: bytes) -> tuple[Callable[[bytes], Any], int]:
+    """Hash of nameAlg, and TPMA_OBJECT; the size field and the type stand before them."""
+    if len(tpm2b) < _HEAD.size:
+        raise MalformedStructure("cannot read a public area: too short")
+    size, _, name_alg, attributes = _HEAD.unpack_from(tpm2b)
+    if size != len(tpm2b) - _SIZE_FIELD:
         raise MalformedStructure("cannot read a TPM structure: its size field is not its size")
-    if len(area) < _ATTRIBUTES_END or area[2:4] not in _HASHES:
-        raise MalformedStructure("cannot read a public area: too short, or nameAlg neither SHA-256 nor SHA-384")
-    return area
+    if name_alg not in HASHES:
+        raise MalformedStructure("cannot read a public area: nameAlg is neither SHA-256 nor SHA-384")
+    return HASHES[name_alg], attributes
+
+
+def _name(tpm2b: bytes) -> bytes:
+    hash_, _ = _head(tpm2b)
+    name: bytes = tpm2b[_NAME_ALG] + hash_(tpm2b[_SIZE_FIELD:]).digest()
+    return name
 
 
 def foreign_name(tpm2b: bytes) -> Name:
     """The Name of any TPM2B_PUBLIC."""
-    area = _area(tpm2b)
-    name_alg = area[2:4]
-    return Name(name_alg + _HASHES[name_alg](area).digest())
+    return Name(_name(tpm2b))
 
 
 def is_foreign_name(name: Name, tpm2b: bytes) -> bool:
     """Whether it is the Name of this TPM2B_PUBLIC, of which a package has ten thousand."""
-    area = _area(tpm2b)
-    name_alg = area[2:4]
-    return name == name_alg + _HASHES[name_alg](area).digest()
+    return name == _name(tpm2b)
 
 
 def foreign_attributes(tpm2b: bytes) -> int:
     """TPMA_OBJECT of any TPM2B_PUBLIC, as a number."""
-    return int.from_bytes(_area(tpm2b)[4:_ATTRIBUTES_END], "big")
+    return _head(tpm2b)[1]
