@@ -39,10 +39,18 @@ _DRSK = "restricted|decrypt|userwithauth|noda|sensitivedataorigin"
 _STORAGE = "restricted|decrypt|userwithauth|noda|fixedtpm|fixedparent|sensitivedataorigin"
 _SIGNING = "sign|fixedtpm|fixedparent|sensitivedataorigin|userwithauth"
 _RESTRICTED = "restricted|sign|fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda"
+_SELECT = "policyduplicationselect -n drsk.name -N {}.name --include-object"
+_EITHER = "policyor sha256:approved.branch,offline.branch"
 _QUESTION = (
     '<soap:Envelope xmlns:soap="http://www.w3.org/2003/05/soap-envelope">{header}<soap:Body>'
     '<GetMAServiceInformation xmlns="urn:localmigration:service:1"/></soap:Body></soap:Envelope>'
 )
+
+
+def _in_session(step: str, session: str = "session", *more: str) -> str:
+    """A program of tpm2-tools that takes a step of a policy."""
+    program, *words = step.split()
+    return " ".join((program, "-Q", "-S", session, *more, *words))
 
 
 class _Ours:
@@ -174,6 +182,7 @@ class _Peer:
             header = f"<soap:Header>{block}</soap:Header>"
             (here / f"with-{name}.xml").write_text(_QUESTION.format(header=header))
             self._run(f"openssl dgst -sha256 -sign signer.key -out {name}.xml.sig {name}.xml", here)
+        (here / "nonces").write_bytes(os.urandom(64))
         (here / "package.again").write_bytes((here / "package.xml").read_bytes())
         (here / "state").write_bytes(os.urandom(sizes["state"]))
         host, port = urlsplit(self._address).hostname or "", urlsplit(self._address).port or 0
@@ -181,31 +190,55 @@ class _Peer:
         spki = seen.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self._pin = f"sha256//{base64.b64encode(hashlib.sha256(spki).digest()).decode()}"
 
-    def _authorised(self, kind: str) -> None:
-        """A session at the server that fulfils the policy of the key."""
-        self._tool(self._server, f"startauthsession -Q {kind} -S session")
-        self._tool(self._server, "policycommandcode -Q -S session -L policy TPM2_CC_Duplicate")
-        self._tool(self._server, "policysecret -Q -S session -L policy -c o file:owner-auth")
+    def _digest(self, within: Path, policy: str, *steps: str) -> None:
+        """The digest of a policy, as a file of that name."""
+        for words in ("startauthsession -Q -S trial", *(_in_session(s, "trial", f"-L {policy}") for s in steps)):
+            self._tool(self._server, words, within)
+        self._tool(self._server, "flushcontext trial", within)
+
+    def _make_policy(self) -> None:
+        """Owner and approved destination, or owner and recovery key."""
+        here, folder, owner = self._server, self._folder, "policysecret -c o file:owner-auth"
+        (folder / "approver.ref").write_bytes(os.urandom(32))
+        self._run("openssl ecparam -genkey -name prime256v1 -noout -out approver.key", folder)
+        self._run("openssl ec -in approver.key -pubout -out approver.pem", folder)
+        self._tool(here, "loadexternal -Q -C o -G ecc -u approver.pem -c approver.ctx -n approver.name")
+        self._tool(here, f"createprimary -Q -C n -G ecc -c recovery.ctx -a {_STORAGE}")
+        self._tool(here, "readpublic -Q -c recovery.ctx -o recovery.pub -n recovery.name")
+        (folder / "recovery.hex").write_text((folder / "recovery.name").read_bytes().hex())
+        self._digest(folder, "offline.branch", "policyduplicationselect -N recovery.name", owner)
+        (folder / "nothing").write_bytes(bytes(32))
+        self._digest(folder, "approved.branch", "policyauthorize -i nothing -q approver.ref -n approver.name", owner)
+        self._digest(folder, "policy", _EITHER)
+
+    def _approve(self, parent: str, within: Path) -> None:
+        """The approval of the key's way to the parent, whose Name lies in a file."""
+        self._digest(within, f"{parent}.approved", _SELECT.format(parent))
+        said = (within / f"{parent}.approved").read_bytes() + (within / "approver.ref").read_bytes()
+        (within / f"{parent}.approval").write_bytes(said)
+        self._run(f"openssl dgst -sha256 -sign approver.key -out {parent}.signature {parent}.approval", within)
 
     def _make_keys(self) -> None:
         """A storage key of the server, the machine's key below it, a probe below that."""
         here = self._server
         (self._folder / "probe.txt").write_text("a probe")
         self._tool(here, f"createprimary -Q -C o -P file:owner-auth -G ecc -c server.ctx -a {_STORAGE}")
-        self._tool(here, "readpublic -Q -c server.ctx -o server.pub")
-        self._authorised("")
-        self._tool(here, "flushcontext session")
+        self._tool(here, "readpublic -Q -c server.ctx -o server.pub -n server.name")
+        self._make_policy()
         self._tool(here, f"create -Q -C server.ctx -G ecc -L policy -u drsk.pub -r drsk.priv -a {_DRSK}")
         self._tool(here, "load -Q -C server.ctx -u drsk.pub -r drsk.priv -c drsk.ctx")
         self._tool(here, "create -Q -C drsk.ctx -i probe.txt -u probe.pub -r probe.priv -a userwithauth|noda")
         self._tool(here, "evictcontrol -Q -C o -P file:owner-auth -c drsk.ctx 0x81000004")
+        self._tool(here, "readpublic -Q -c 0x81000004 -n drsk.name")
+        self._approve("server", self._folder)
 
     def _ask(self, new: SoftwareTpm, to: Path) -> None:
         """What a machine did before its approval came: its SRK is in place, its signing key is made."""
         self._tool(new, "changeauth -Q -c o file:owner-auth", to)
         self._tool(new, f"createprimary -Q -C o -P file:owner-auth -G ecc -c srk.ctx -a {_STORAGE}", to)
         self._tool(new, "evictcontrol -Q -C o -P file:owner-auth -c srk.ctx 0x81000003", to)
-        self._tool(new, f"create -Q -C srk.ctx -G ecc -u sign.pub -r sign.priv -a {_SIGNING}", to)
+        (to / "sign-auth").write_text(os.urandom(16).hex())
+        self._tool(new, f"create -Q -C srk.ctx -G ecc -p file:sign-auth -u sign.pub -r sign.priv -a {_SIGNING}", to)
         self._tool(new, "load -Q -C srk.ctx -u sign.pub -r sign.priv -c sign.ctx", to)
         self._tool(new, "readpublic -Q -c sign.ctx -f pem -o sign.pem", to)
 
@@ -215,17 +248,39 @@ class _Peer:
         for name, handle in (("srk", "srk.ctx"), ("ek", "0x81010001")):
             self._tool(new, f"readpublic -Q -c {handle} -o {name}.pub -n {name}.name", to)
         self._tool(new, f"createprimary -Q -C e -G ecc256:ecdsa-sha256:null -c ak.ctx -a {_RESTRICTED}", to)
-        self._tool(new, "readpublic -Q -c ak.ctx -n ak.name", to)
-        (to / "secret").write_bytes(os.urandom(32))
+        self._tool(new, "readpublic -Q -c ak.ctx -f pem -o ak.key -n ak.name", to)
+        (to / "secret").write_text(os.urandom(16).hex())
+        self._certify(to)
         for credential, name in (("session", "srk"), ("inner", "srk"), ("certificates", "ak")):
             named = (to / f"{name}.name").read_bytes().hex()
             self._run(f"tpm2_makecredential -Q -T none -u ek.pub -n {named} -s secret -o {credential}.cred", to)
         (to / "drsk.inner").write_bytes(os.urandom(16))
-        self._tool(here, f"loadexternal -Q -C o -u {to}/srk.pub -c new.ctx")
-        self._authorised("--policy-session")
-        files = f"-i {to}/drsk.inner -r {to}/drsk.dup -s {to}/drsk.seed"
-        self._tool(here, f"duplicate -Q -C new.ctx -c 0x81000004 -G aes -p session:session {files}")
-        self._tool(here, "flushcontext session")
+        self._approve("srk", to)
+        for words in (
+            "startauthsession -Q --policy-session -S session",
+            _in_session(_SELECT.format("srk")),
+            "loadexternal -Q -C o -G ecc -u approver.pem -c approver.ctx",
+            "verifysignature -Q -c approver.ctx -g sha256 -m srk.approval -s srk.signature -f ecdsa -t ticket",
+            _in_session("policyauthorize -i srk.approved -q approver.ref -n approver.name -t ticket"),
+            _in_session("policysecret -c o file:owner-auth"),
+            _in_session(_EITHER),
+            "loadexternal -Q -C o -u srk.pub -c new.ctx",
+            "duplicate -Q -C new.ctx -c 0x81000004 -G aes -p session:session -i drsk.inner -r drsk.dup -s drsk.seed",
+            "flushcontext session",
+        ):
+            self._tool(here, words, to)
+
+    def _certify(self, to: Path) -> None:
+        """The owner's certificates of the machine's keys, which the secret opens."""
+        self._run("openssl req -new -key signer.key -subj /CN=machine -out key.csr", to)
+        for key, certificate in (("ak.key", "ak.pem"), ("sign.pem", "sign-certificate.pem")):
+            self._run(f"openssl x509 -req -in key.csr -force_pubkey {key} -CA owner.pem -CAkey owner.key "
+                      f"-out {certificate}", to)  # fmt: skip
+        self._run("tar -cf certificates.tar ak.pem sign-certificate.pem", to)
+        self._run("openssl enc -aes-256-cbc -pbkdf2 -iter 1 -pass file:secret -in certificates.tar "
+                  "-out certificates.enc", to)  # fmt: skip
+        for name in ("ak.key", "ak.pem", "sign-certificate.pem", "certificates.tar"):
+            (to / name).unlink()
 
     def restore(self) -> float:
         """Milliseconds of the script, on a new TPM."""
