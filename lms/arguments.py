@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Final, NoReturn
+import sys
+from typing import Any, Final, NoReturn, Self
 
 from lms.errors import BadRequest
 
+_DISTRIBUTION: Final = "local-migration-service"
 _WRITTEN: Final = frozenset({"output", "request_to"})
 
 
+class _Version(argparse.Action):
+    """Says which version this is, and ends: 0."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version  # as costly as all else that a program needs to begin
+
+        sys.stdout.write(f"{parser.prog} {version(_DISTRIBUTION)}\n")
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
-    """Raises BadRequest for a command line that it cannot read."""
+    """Raises BadRequest for a command line that it cannot read; its program says its `--version`."""
+
+    @classmethod
+    def of_program(cls, program: str, description: str) -> Self:
+        """The command line of a whole program."""
+        made = cls(prog=program, description=description)
+        made.add_argument("--version", action=_Version, nargs=0, help="say which version this is")
+        return made
 
     def error(self, message: str) -> NoReturn:
         """What argparse found wrong; `--help` says the rest."""
@@ -23,7 +42,7 @@ class CommandLine:
 
     def __init__(self, program: str, description: str, *flags: tuple[str, str]) -> None:
         """`flags`: more of what is said of all verbs, each with its help."""
-        self.parser = Parser(prog=program, description=description)
+        self.parser = Parser.of_program(program, description)
         self._everywhere = Parser(add_help=False)
         self._add_common(self.parser, flags)
         self._add_common(self._everywhere, flags, default=argparse.SUPPRESS)

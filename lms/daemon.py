@@ -1,11 +1,10 @@
 """`lmsd`: the service on a bus (DESIGN §4). Puts its parts together, tells systemd how it is, and ends in good order.
 
-lmsd [--config FILE]
+lmsd [--config FILE] [--version]
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import os
@@ -19,6 +18,7 @@ from systemd.daemon import notify
 
 from lms.adapters.store import JobFile
 from lms.adapters.users import caller_of
+from lms.arguments import Parser
 from lms.assembly import assembled
 from lms.bus import Face
 from lms.config import Configuration, load_configuration
@@ -29,7 +29,7 @@ from lms.names import BUS_NAME, ENDORSEMENT_AUTH, OWNER_AUTH, ROOT_PATH
 from lms.process import harden, provided_secrets
 from lms.service.jobs import JobRunner
 from lms.service.setting import Setting
-from lms.terminal import say
+from lms.terminal import complain
 
 _QUESTIONS_AT_ONCE: Final = 2
 _LOG: Final = logging.getLogger("lmsd")
@@ -81,21 +81,18 @@ async def _serve(configuration: Configuration, setting: Setting, questions: Exec
 def main() -> int:
     """Run `lmsd`."""
     harden()
-    parser = argparse.ArgumentParser(prog="lmsd", description="The Local Migration Service on a bus.")
+    parser = Parser.of_program("lmsd", "The Local Migration Service on a bus.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration instead of /etc/lms/lms.toml")
-    arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
     try:
-        configuration = load_configuration(arguments.config)
+        configuration = load_configuration(parser.parse_args().config)
         with (
             assembled(configuration, Secret(b"")) as setting,
             ThreadPoolExecutor(_QUESTIONS_AT_ONCE, "questions") as questions,
         ):
             asyncio.run(_serve(configuration, setting, questions))
     except LmsError as error:
-        say("lmsd", str(error))
-        say("lmsd", f"hint: {error.hint}")
-        return error.exit_code
+        return complain("lmsd", error, as_json=False)
     return 0
 
 
