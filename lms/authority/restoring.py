@@ -9,8 +9,10 @@ import argparse
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from lms.authority.desk import MAX_FILE, Answer, Brought, digits_said, ek_roots, now, register_of, token_of, with_token
+from lms.authority.register import Register
 from lms.errors import BadRequest
 from lms.files import read_file
 from lms.model.exchange import Entry, RestoreAnnex, VerifiedRestoreRequest
@@ -19,8 +21,10 @@ from lms.model.release import RestorationAnswer, RestorationOrder
 from lms.model.trust import TrustList
 from lms.wire.anchor import read_owned_token
 from lms.wire.document import MIB
+from lms.wire.inspection import policy_facts
 from lms.wire.record import read_record
 from lms.wire.restoration import read_annex, read_restore_request
+from lms.wire.token_v1 import read_sheet
 from lms.wire.trust_list import read_trust_list
 
 _VALID_FOR: Final = timedelta(days=7)
@@ -66,6 +70,10 @@ def _facts(asked: VerifiedRestoreRequest, annex: RestoreAnnex | None, known: Tru
     }
 
 
+def _sheet(arguments: argparse.Namespace, register: Register, platform_id: UUID) -> bytes:
+    return register.sheet(platform_id) if arguments.sheet is None else read_file(Path(arguments.sheet), MIB)
+
+
 def approve_restore(arguments: argparse.Namespace, brought: Brought) -> Answer:
     """Show whose request it is and what is claimed with it, ask for its digits, and approve it."""
     if arguments.new_trust_list:
@@ -82,6 +90,7 @@ def approve_restore(arguments: argparse.Namespace, brought: Brought) -> Answer:
         brought.facts
         | _facts(asked, shown, known)
         | {
+            "weaker": policy_facts(read_sheet(_sheet(arguments, register, platform_id))[0].policy)["weaker"],
             "was-approved": [digits(r) for r in approved if r != asked.request_id],
             "stolen": arguments.stolen,
         }
@@ -96,7 +105,7 @@ def approve_restore(arguments: argparse.Namespace, brought: Brought) -> Answer:
             ek_roots=ek_roots(arguments),
             vouch=arguments.vouch,
             trust_list=register.trust_list(),
-            sheet=register.sheet(platform_id) if arguments.sheet is None else read_file(Path(arguments.sheet), MIB),
+            sheet=_sheet(arguments, register, platform_id),
             supersedes=register.approved(platform_id),
             now=begin,
             not_after=_not_after(arguments.expires, begin),

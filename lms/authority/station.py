@@ -37,6 +37,7 @@ from lms.model.release import EnrolmentAnswer, EnrolmentOrder
 from lms.model.trust import Mode, Role
 from lms.wire.document import root_name
 from lms.wire.enrolment import enrolment_role, read_authority_enrolment, read_platform_enrolment
+from lms.wire.inspection import drsk_facts
 from lms.wire.record import read_record
 from lms.wire.station import is_station_request
 
@@ -55,7 +56,7 @@ def _platform(request: bytes) -> Asked:
     facts: Answer = {
         "platform": str(enrolment.platform.platform_id),
         "ek": enrolment.ek_name.digits,
-        "key": enrolment.drsk_name.digits,
+        **drsk_facts(enrolment.platform.drsk),
         "birth-evidence": enrolment.born,
     }
     return Asked(enrolment.request_id, facts, enrolment.platform.platform_id)

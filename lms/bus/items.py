@@ -68,7 +68,7 @@ def _keys(state: PlatformState) -> Iterator[Item]:
 
 
 def _recoverable(state: PlatformState, key: RecoverableKey) -> Item:
-    values = (str(key.name), "CMK", str(state.srk_name), SYSTEM, "", _DRSK, state.drsk_handle)
+    values = (str(key.name), key.policy.key_type.value, str(state.srk_name), SYSTEM, "", _DRSK, state.drsk_handle)
     return Item(f"{ROOT_PATH}/key/_{key.name}", KEY, _ROOT_UID, values)
 
 

@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--offline-token", action="store_true", help="let the token alone open the key, for ever")
     made.add_argument("--new-platform", action="store_true", help="the state here is another machine's: put it aside")
     made.add_argument("--adopt", action="store_true", help="take over this owner's key that lives at the handle")
+    made.add_argument("--weaker", action="store_true", help="with --adopt: a key that the owner authorisation lets out")
     made.add_argument("--sheet", metavar="FILE", help="with --adopt: the recovery sheet that names key and platform")
     made.add_argument("--unverified-tpm", action="store_true", help="accept a TPM whose EK nobody vouches for")
     owner_auth(made)

@@ -57,7 +57,10 @@ class FingerprintUnconfirmed(LmsError):
 
 class DestinationNotAllowed(LmsError):
     blame = Blame.STATE
-    hint = "the key's policy has no branch for it: provision with `--offline-token` to let a token open it alone"
+    hint = (
+        "the key's policy does not let it go there: enroll another destination; for a token, provision a key with "
+        "`--offline-token`, which it opens alone"
+    )
 
 
 class NothingEnrolled(LmsError):
@@ -113,6 +116,14 @@ class NotAClone(LmsError):
 class NotAdoptable(LmsError):
     blame = Blame.STATE
     hint = "only this owner's recoverable key is adopted; take the other away, or configure a free `drsk_handle`"
+
+
+class WeakerKey(LmsError):
+    blame = Blame.STATE
+    hint = (
+        "take it with `lmsctl provision --adopt --weaker`, or make a new key at a free `drsk_handle`: the owner "
+        "authorisation of any TPM that holds this one takes it out in the clear, for ever"
+    )
 
 
 class ClockUnset(LmsError):

@@ -12,7 +12,6 @@ from functools import partial
 from uuid import UUID, uuid4
 
 from lms.errors import LmsError, NotAuthorised, NothingEnrolled, Retired
-from lms.model.keys import KeyType
 from lms.model.packages import (
     SYSTEM,
     Certification,
@@ -226,7 +225,7 @@ def build_package(
     )
     key = MigratingKey(
         key_id=drsk.name,
-        type=KeyType.CMK,
+        type=drsk.policy.key_type,
         label=_LABEL,
         public=drsk.key.public,
         policy=drsk.policy,

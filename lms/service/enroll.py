@@ -13,9 +13,10 @@ from lms.model.secret import Secret
 from lms.model.trust import Role, TrustedAuthority, TrustList
 from lms.service.setting import NO_SECRET, Setting, provisioned
 from lms.wire.anchor import read_owner
+from lms.wire.approvals import check_approved
 from lms.wire.tpm.credential import make_credential
 from lms.wire.tpm.inner_key import inner_plaintext
-from lms.wire.tpm.policy import OWNER_AUTHORISED
+from lms.wire.tpm.policy import OWNER_AUTHORISED, duplication_select
 from lms.wire.tpm.public import Attributes, name_of, sealed_template
 from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
 from lms.wire.trust_list import read_trust_list
@@ -31,9 +32,10 @@ def enroll_token(setting: Setting, owner_auth: Secret) -> tuple[PlatformState, b
     """
     state = provisioned(setting)
     owner = read_owner(state.owner_document)
-    if owner.recovery_key_name not in state.require_drsk().policy.offline_keys:
+    policy = state.require_drsk().policy
+    if not policy.owner_alone and owner.recovery_key_name not in policy.offline_keys:
         raise DestinationNotAllowed("cannot enroll the token: the key's policy has no offline branch for it")
-    branch = Branch(BranchKind.OFFLINE, owner.recovery_key_name)
+    branch = policy.way(Branch(BranchKind.OFFLINE, owner.recovery_key_name))
     kind = DestinationKind.RECOVERY_TOKEN
     return _enroll(setting, state, kind, owner.token_id, owner.recovery_key, branch, (), owner_auth)
 
@@ -42,13 +44,18 @@ def enroll_authority(setting: Setting, ma_id: UUID | None, owner_auth: Secret) -
     """Enroll a Migration Authority that the owner's trust list names; False where it is a destination already.
 
     Without `ma_id` the only one there is. The network is not used: the vault's public and its approval are the
-    MSA's word. Raises NotProvisioned, AuthorityUnknown, OwnerAuthFailed, PolicyRefused (a false approval).
+    MSA's word. Raises NotProvisioned, AuthorityUnknown, OwnerAuthFailed, PolicyRefused or ApprovalInvalid (a false
+    approval).
     """
     state = provisioned(setting)
     owner = read_owner(state.owner_document)
     authority = trusted_authority(trust_list_of(state), ma_id)
-    branch = Branch(BranchKind.APPROVAL, owner.approval_root_name)
     kind, identity = DestinationKind.MIGRATION_AUTHORITY, str(authority.ma_id)
+    policy = state.require_drsk().policy
+    if policy.owner_alone:  # then the TPM does not look at approvals
+        approved = duplication_select(name_of(authority.vault))
+        check_approved(authority.approvals, approved, (owner.approval_root_name,), identity)
+    branch = policy.way(Branch(BranchKind.APPROVAL, owner.approval_root_name))
     return _enroll(setting, state, kind, identity, authority.vault, branch, authority.approvals, owner_auth)
 
 

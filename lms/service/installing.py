@@ -22,7 +22,8 @@ from lms.service.enroll import enroll_again
 from lms.service.packing import unpack
 from lms.service.setting import PreparedTpm, Setting
 from lms.wire.signature import read_certificate
-from lms.wire.tpm.public import DRSK_ATTRIBUTES, algorithm_of, attestation_public, name_of, read_public
+from lms.wire.tpm.public import algorithm_of, attestation_public, name_of, read_public
+from lms.wire.tpm.recoverable import is_recoverable
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Credentials:
 
 def recoverable(content: MigrationPackage, state: PlatformState | None) -> MigratingKey:
     """The one key of a package that goes to the DRSK's handle: the one that lived there, or else its only DRSK."""
-    storage = [k for k in content.migrating_keys if read_public(k.public).attributes == DRSK_ATTRIBUTES and k.policy]
+    storage = [k for k in content.migrating_keys if k.policy and is_recoverable(read_public(k.public))]
     found = storage if state is None else [k for k in storage if k.key_id == state.require_drsk().name]
     if len(found) != 1:
         raise NameMismatch("cannot restore: the package does not hold exactly the one recoverable key to restore")

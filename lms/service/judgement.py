@@ -30,8 +30,8 @@ from lms.wire.seed import OwnerKeys
 from lms.wire.signature import Signer, sign
 from lms.wire.token_v1 import SHEET_KIND, write_sheet
 from lms.wire.tpm.credential import make_credential
-from lms.wire.tpm.policy import duplication_policy_digest
 from lms.wire.tpm.public import ec_public_key, name_of, read_public
+from lms.wire.tpm.recoverable import policy_under
 from lms.wire.trust_list import read_trust_list
 
 # What the schema of a sheet allows, and the bytes that signing it takes at most.
@@ -117,16 +117,14 @@ def with_pair(pairs: tuple[Pair, ...], pair: Pair, stolen: bool) -> tuple[Pair, 
 
 
 def owner_policy(drsk: bytes, owner: Owner) -> DuplicationPolicy:
-    """The branches of a DRSK (TPM2B_PUBLIC), found by recomputing its policy from what this owner has.
+    """The branches of a DRSK (TPM2B_PUBLIC) as this owner has them, or the preset, which no owner has a part in.
 
     Raises PolicyMismatch.
     """
-    kept = read_public(drsk).policy
-    for offline in ((), (owner.recovery_key_name,)):
-        policy = DuplicationPolicy.of((owner.approval_root_name,), offline)
-        if duplication_policy_digest(policy) == kept:
-            return policy
-    raise PolicyMismatch("cannot approve: DRSK does not have a policy of this owner")
+    policy = policy_under(read_public(drsk), owner)
+    if policy is None:
+        raise PolicyMismatch("cannot approve: DRSK does not have a policy of this owner")
+    return policy
 
 
 def make_sheet(platform_id: UUID, drsk: bytes, owner: Owner, listed: TrustList, sequence: int) -> RecoverySheet:

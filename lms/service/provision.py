@@ -14,7 +14,7 @@ from lms.model.owner import Owner, RecoverySheet
 from lms.model.platform import Birth, PlatformState, RecoverableKey
 from lms.model.policies import DuplicationPolicy
 from lms.model.secret import Secret
-from lms.service.adopting import adoptable, adopted, highest_sequence, sheet_for
+from lms.service.adopting import Handles, adoptable, adopted, highest_sequence, sheet_for
 from lms.service.probe import make_probe
 from lms.service.setting import PreparedTpm, Setting, check_clock, prepare_tpm
 from lms.service.signing import make_signing_key
@@ -30,7 +30,8 @@ class Provisioning:
     `fingerprint`: the first 80 bits of the owner's fingerprint as the caller knows them. `offline_token`:
     whether the token alone may open the key. `new_platform_id` is used where the platform has none. `new_platform`:
     the state that is here belongs to the machine whose disk was cloned. `adopt`: a key at the handle is taken over,
-    under the PlatformID of a `sheet` of this owner's, believed already, where it names that key.
+    under the PlatformID of a `sheet` of this owner's, believed already, where it names that key; with `weaker` also one
+    that the owner authorisation alone lets out.
     """
 
     owner_document: bytes
@@ -43,6 +44,7 @@ class Provisioning:
     unverified_tpm: bool
     new_platform: bool = False
     adopt: bool = False
+    weaker: bool = False
     sheet: RecoverySheet | None = None
 
 
@@ -64,7 +66,8 @@ def provision(setting: Setting, order: Provisioning, owner_auth: Secret) -> tupl
     """The platform's state, and whether this run changed anything.
 
     Raises FingerprintUnconfirmed, EkUntrusted, OwnerAuthFailed, HandleOccupied, AlreadyProvisioned (with other
-    options), CloneOrReplacement (the recorded platform had another TPM), NotAClone, NotAdoptable, KeyNotFound.
+    options), CloneOrReplacement (the recorded platform had another TPM), NotAClone, NotAdoptable, WeakerKey,
+    KeyNotFound.
     """
     owner = confirm_owner(order.owner_document, order.fingerprint)
     state = before = setting.store.load()
@@ -85,7 +88,8 @@ def provision(setting: Setting, order: Provisioning, owner_auth: Secret) -> tupl
     prepared = prepare_tpm(setting, order.algorithm, order.srk_handle, owner_auth, unverified_tpm=order.unverified_tpm)
     key = None
     if order.adopt and found is not None and (state is None or state.drsk is None):
-        key = adopted(setting, found, policy, order.drsk_handle, prepared)
+        handles = Handles(order.srk_handle, order.drsk_handle)
+        key = adopted(setting, found, policy, handles, prepared, owner_auth)
     if aside:
         setting.step("putting the other platform aside")
         setting.store.put_aside()
@@ -114,7 +118,7 @@ def _policy(order: Provisioning, owner: Owner, state: PlatformState | None, foun
         return state.drsk.policy
     if found is None:
         raise KeyNotFound(f"cannot adopt: no key lives at {order.drsk_handle:#x}")
-    return adoptable(found, order.algorithm, owner)
+    return adoptable(found, order.algorithm, owner, weaker=order.weaker)
 
 
 def _ensure_platform(

@@ -16,7 +16,6 @@ from lms.errors import (
     ApprovalInvalid,
     BadAttributes,
     CertificationInvalid,
-    LmsError,
     NameMismatch,
     PackageExpired,
     PackageStale,
@@ -41,23 +40,17 @@ from lms.model.packages import (
     UntrustedPackage,
     VerifiedPackage,
 )
-from lms.model.policies import POLICY_REF
+from lms.model.policies import DuplicationPolicy
 from lms.model.trust import Identity, Role, TrustList
+from lms.wire.approvals import check_approved
 from lms.wire.certificates import SignerRule, for_attestation, identity_of, issued_by_owner, judge_signer
 from lms.wire.package_v1 import read_package
 from lms.wire.signature import read_certificate
 from lms.wire.tpm.attest import check_creation
 from lms.wire.tpm.foreign import foreign_attributes, is_foreign_name
-from lms.wire.tpm.policy import MK_POLICY, approval_digest, authorize, duplication_policy_digest, duplication_select
-from lms.wire.tpm.public import (
-    DRSK_ATTRIBUTES,
-    Attributes,
-    attestation_public,
-    ec_public_key,
-    name_of,
-    read_public,
-)
-from lms.wire.tpm.signature import verify_digest
+from lms.wire.tpm.policy import MK_POLICY, duplication_policy_digest, duplication_select
+from lms.wire.tpm.public import Attributes, attestation_public, name_of, read_public
+from lms.wire.tpm.recoverable import is_recoverable
 
 _STORAGE: Final = Attributes.RESTRICTED | Attributes.DECRYPT
 _CONTENT_KEY_ATTRIBUTES: Final = (Attributes.NO_DA, Attributes.NO_DA | Attributes.USER_WITH_AUTH)
@@ -100,7 +93,7 @@ def accept_package(document: bytes, trust: PackageTrust) -> VerifiedPackage:
         _check_policy(key, trust.owner)
     for key in package.migrating_keys:
         for blob in key.blobs:
-            _check_approvals(key, blob, destinations[blob.destination])
+            _check_approvals(key, blob, destinations[blob.destination], trust.owner)
     for key in package.migrating_keys:
         _check_certification(key, package, trust.owner)
     return VerifiedPackage(
@@ -190,11 +183,11 @@ def _check_rooted(package: MigrationPackage) -> None:
 
 def _check_attributes(package: MigrationPackage) -> None:
     for key in package.migrating_keys:
-        attributes = read_public(key.public).attributes
-        if attributes & _STORAGE == _STORAGE:
-            if attributes != DRSK_ATTRIBUTES:
+        area = read_public(key.public)
+        if area.attributes & _STORAGE == _STORAGE:
+            if not is_recoverable(area):
                 raise BadAttributes(f"cannot accept storage key '{key.label}': its attributes are not a DRSK's")
-        elif attributes & (_FIXED | Attributes.ENCRYPTED_DUPLICATION):
+        elif area.attributes & (_FIXED | Attributes.ENCRYPTED_DUPLICATION):
             raise BadAttributes(f"cannot accept key '{key.label}': its attributes forbid migration as we do it")
     for child in package.child_keys:
         if foreign_attributes(child.public) & _FIXED_TPM:
@@ -214,47 +207,40 @@ def _check_policy(key: MigratingKey, owner: Owner) -> None:
     if key.policy is None:
         expected, kind = MK_POLICY, KeyType.MK
     else:
-        expected, kind = duplication_policy_digest(key.policy), KeyType.CMK
+        expected, kind = duplication_policy_digest(key.policy), key.policy.key_type
     if kept != expected or key.type is not kind:
         raise PolicyMismatch(f"cannot accept key '{key.label}': type or branches do not give its policy")
+    if key.policy is None or key.policy.owner_alone:
+        return
     # A branch of a stranger's would be a way out for ever.
-    if key.policy is not None and (
-        owner.approval_root_name not in key.policy.approval_roots
-        or not {*key.policy.approval_roots, *key.policy.offline_keys}
-        <= {owner.approval_root_name, owner.recovery_key_name}
-    ):
+    names = {*key.policy.approval_roots, *key.policy.offline_keys}
+    ours = {owner.approval_root_name, owner.recovery_key_name}
+    if owner.approval_root_name not in key.policy.approval_roots or not names <= ours:
         raise PolicyMismatch(f"cannot accept key '{key.label}': its policy has branches that are not this owner's")
 
 
-def _check_approvals(key: MigratingKey, blob: MigrationBlob, destination: Destination) -> None:
-    if key.policy is None or not blob.approvals:
-        if key.policy is not None and destination.parent_name not in key.policy.offline_keys:
-            raise ApprovalInvalid(f"cannot accept the blob for '{destination.identity}': nobody approved it")
+def _check_approvals(key: MigratingKey, blob: MigrationBlob, destination: Destination, owner: Owner) -> None:
+    policy = key.policy
+    if policy is None:
         return
-    root: Name | None = None
+    if policy.owner_alone:
+        if destination.kind is DestinationKind.PLATFORM:
+            raise ApprovalInvalid(f"cannot accept the blob for '{destination.identity}': no peer gets an adopted key")
+        # No TPM asks who approved where such a key went: all that this owner's own keys have to show is asked here.
+        policy = DuplicationPolicy.of((owner.approval_root_name,), (owner.recovery_key_name,))
+    if not blob.approvals and destination.parent_name in policy.offline_keys:
+        return
     # A platform is approved for this very key, a vault or recovery key for all keys (PROTOCOL §2).
     included = key.key_id if destination.kind is DestinationKind.PLATFORM else None
-    expected = duplication_select(destination.parent_name, included)
-    for approval in blob.approvals:
-        if approval.approved_policy != expected or approval.policy_ref != POLICY_REF:
-            raise ApprovalInvalid(f"cannot accept an approval for '{destination.identity}': it approves another act")
-        try:
-            verify_digest(
-                ec_public_key(read_public(approval.public)),
-                approval_digest(approval.approved_policy, approval.policy_ref),
-                approval.signature,
-            )
-        except LmsError as error:
-            raise ApprovalInvalid(f"cannot accept an approval for '{destination.identity}': {error}") from None
-        root = name_of(approval.public)
-        expected = authorize(root)
-    if root not in key.policy.approval_roots:
-        raise ApprovalInvalid(f"cannot accept an approval for '{destination.identity}': by a stranger's approval root")
+    approved = duplication_select(destination.parent_name, included)
+    check_approved(blob.approvals, approved, policy.approval_roots, destination.identity)
 
 
 def _check_certification(key: MigratingKey, package: MigrationPackage, owner: Owner) -> None:
     if key.certification is None:
         return
+    if key.policy is not None and key.policy.owner_alone:
+        raise CertificationInvalid(f"cannot accept key '{key.label}': an adopted key has no birth evidence")
     try:
         certificate, public = read_certificate(key.certification.certificate)
     except ValueError:

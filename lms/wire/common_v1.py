@@ -54,7 +54,7 @@ def inner_key(namespace: str) -> Element:
 
 def policy(namespace: str) -> Element:
     """The branches of a duplication policy; digests are never carried, they are recomputed."""
-    branch = Element(Branch, (one("@Kind", "kind", enum(BranchKind)), one("@Name", "name", NAME)), namespace)
+    branch = Element(Branch, (one("@Kind", "kind", enum(BranchKind)), optional("@Name", "name", NAME)), namespace)
     return Element(DuplicationPolicy, (many("Branch", "branches", branch),), namespace)
 
 

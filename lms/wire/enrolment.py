@@ -37,7 +37,6 @@ from lms.wire.request_proofs import (
 )
 from lms.wire.tpm.attest import check_creation
 from lms.wire.tpm.public import (
-    DRSK_ATTRIBUTES,
     SIGNING_ATTRIBUTES,
     SRK_ATTRIBUTES,
     ec_public_key,
@@ -46,6 +45,7 @@ from lms.wire.tpm.public import (
     recovery_public,
     vault_public,
 )
+from lms.wire.tpm.recoverable import is_preset, is_recoverable
 
 _ENROLMENT: Final = b"localmigration:enrolment:1"
 
@@ -102,10 +102,13 @@ def read_platform_enrolment(document: bytes) -> VerifiedEnrolment:
 def _checked_drsk(platform: PlatformEnrolment, srk: Name) -> tuple[Name, bool]:
     birth = platform.drsk
     name = name_of(birth.public)
-    if read_public(birth.public).attributes != DRSK_ATTRIBUTES:
+    area = read_public(birth.public)
+    if not is_recoverable(area):
         raise BadAttributes("cannot accept the request: DRSK does not have the attributes of one")
     if birth.attestation is None or birth.creation_data is None:
         return name, False
+    if is_preset(area):
+        raise CertificationInvalid("cannot accept the request: DRSK: an adopted key has no birth evidence")
     try:
         check_creation(birth.attestation, platform.ak, name, birth.creation_data, srk)
     except LmsError as error:

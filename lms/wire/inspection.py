@@ -14,6 +14,7 @@ from cryptography import x509
 from lms.errors import BadRequest
 from lms.model.exchange import (
     AuthorityEnrolment,
+    BirthEvidence,
     EnrolmentGrant,
     EnrolmentRequest,
     PlatformEnrolment,
@@ -23,7 +24,8 @@ from lms.model.exchange import (
 )
 from lms.model.keys import digits, same_digits
 from lms.model.owner import Owner, RecoverySheet
-from lms.model.packages import MigrationPackage, Signed
+from lms.model.packages import MigratingKey, MigrationPackage, Signed
+from lms.model.policies import DuplicationPolicy
 from lms.model.trust import TrustList
 from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.anchor import read_owned_token, read_owner
@@ -32,14 +34,25 @@ from lms.wire.document import root_name
 from lms.wire.exchange_v1 import DOCUMENTS
 from lms.wire.package_v1 import read_package
 from lms.wire.token_v1 import read_sheet
-from lms.wire.tpm.public import name_of
+from lms.wire.tpm.public import name_of, read_public
+from lms.wire.tpm.recoverable import is_preset
 
 Facts = dict[str, Any]
+
+WEAKER: Final = "the owner authorisation alone takes the key out of its TPM, in the clear"
+"""Of a key with the preset policy `owner`; None of all others."""
 
 
 def owner_facts(owner: Owner) -> Facts:
     """Fingerprint and token of an owner."""
     return {"fingerprint": digits(owner.fingerprint), "token": owner.token_id}
+
+
+def policy_facts(policy: DuplicationPolicy) -> Facts:
+    """Who alone opens a key, and why it is weaker than one that we make."""
+    if policy.owner_alone:
+        return {"one-party": "owner-auth", "weaker": WEAKER}
+    return {"one-party": "token" if policy.offline_keys else None, "weaker": None}
 
 
 def package_facts(package: MigrationPackage) -> Facts:
@@ -53,9 +66,15 @@ def package_facts(package: MigrationPackage) -> Facts:
         "platform": str(header.source.platform_id),
         "host": header.source.host_name,
         "destinations": [{"kind": d.kind.value, "id": d.identity} for d in header.destinations],
-        "keys": [{"label": k.label, "type": k.type.value, "key": k.key_id.digits} for k in package.migrating_keys],
+        "keys": [_key_facts(key) for key in package.migrating_keys],
         "child-keys": [{"label": c.label, "application": c.application, "owner": c.owner} for c in package.child_keys],
     }
+
+
+def _key_facts(key: MigratingKey) -> Facts:
+    said = {"label": key.label, "type": key.type.value, "key": key.key_id.digits}
+    weaker = key.policy is not None and key.policy.owner_alone
+    return {**said, "birth-evidence": key.certification is not None, "weaker": WEAKER if weaker else None}
 
 
 def sheet_facts(sheet: RecoverySheet) -> Facts:
@@ -64,7 +83,7 @@ def sheet_facts(sheet: RecoverySheet) -> Facts:
         "platform": str(sheet.platform_id),
         "owner": digits(read_owner(sheet.owner_document).fingerprint),
         "key": name_of(sheet.drsk).digits,
-        "one-party": "token" if sheet.policy.offline_keys else None,
+        **policy_facts(sheet.policy),
         "sequence": sheet.sequence,
         "authorities": [
             {"id": str(a.ma_id), "address": a.address, "vault": a.vault_name.digits} for a in sheet.authorities
@@ -72,11 +91,22 @@ def sheet_facts(sheet: RecoverySheet) -> Facts:
     }
 
 
+def drsk_facts(drsk: BirthEvidence) -> Facts:
+    """The key that is to be enrolled; whether its evidence fits is judged elsewhere."""
+    weaker = is_preset(read_public(drsk.public))
+    return {
+        "key": name_of(drsk.public).digits,
+        "birth-evidence": drsk.attestation is not None,
+        "weaker": WEAKER if weaker else None,
+    }
+
+
 def exchange_facts(value: object) -> Facts:
     """What a document between machines, authorities and the MSA is about: above all, the digits of its request."""
     match value:
         case EnrolmentRequest(platform=PlatformEnrolment() as platform):
-            return {"request": digits(value.base.request_id), "platform": str(platform.platform_id)}
+            asked = {"request": digits(value.base.request_id), "platform": str(platform.platform_id)}
+            return {**asked, **drsk_facts(platform.drsk)}
         case EnrolmentRequest(authority=AuthorityEnrolment() as authority):
             asked = {"authority": str(authority.ma_id), "mode": authority.mode.value}
             return {"request": digits(value.base.request_id), **asked, "addresses": list(authority.addresses)}

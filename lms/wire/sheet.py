@@ -2,7 +2,7 @@
 
 A sheet carries the owner document that it is judged by, so by itself it proves nothing: whoever makes one can put
 his own into it. It is judged only under an owner who was confirmed by other means: by fingerprint, or by an opened
-token.
+token; never by the key that it names, for the policy of an adopted one has nothing of any owner.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from lms.wire.anchor import confirm_owner
 from lms.wire.certificates import SignerRule, judge_signer
 from lms.wire.token_v1 import read_sheet
 from lms.wire.tpm.policy import duplication_policy_digest
-from lms.wire.tpm.public import DRSK_ATTRIBUTES, read_public
+from lms.wire.tpm.public import read_public
+from lms.wire.tpm.recoverable import is_recoverable
 
 _ISSUERS: Final = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
 
@@ -42,9 +43,10 @@ def accept_sheet(document: bytes, owner: Owner, trust_list: TrustList | None, no
         raise OwnerMismatch("cannot use the recovery sheet: it is another owner's")
     judge_signer(signed, _ISSUERS, owner, trust_list, now)
     drsk = read_public(sheet.drsk)
-    if drsk.attributes != DRSK_ATTRIBUTES:
+    if not is_recoverable(drsk):
         raise BadAttributes("cannot use the recovery sheet: its key is no recoverable storage key")
-    roots = sheet.policy.approval_roots
-    if duplication_policy_digest(sheet.policy) != drsk.policy or owner.approval_root_name not in roots:
+    policy = sheet.policy
+    ours = policy.owner_alone or owner.approval_root_name in policy.approval_roots
+    if duplication_policy_digest(policy) != drsk.policy or not ours:
         raise PolicyMismatch("cannot use the recovery sheet: its branches do not give its key's policy")
     return sheet

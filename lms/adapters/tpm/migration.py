@@ -21,15 +21,15 @@ from tpm2_pytss.types import (
 from lms.adapters.tpm import sessions
 from lms.adapters.tpm.context import Context, read
 from lms.adapters.tpm.responses import FAILURE, SIZE, VALUE, doing
-from lms.errors import BadAttributes, BadRequest, BlobRefused, NotMigratable, PolicyRefused
+from lms.errors import BadAttributes, BadRequest, BlobRefused, DestinationNotAllowed, NotMigratable, PolicyRefused
 from lms.model.keys import Name
 from lms.model.packages import MsaApproval
 from lms.model.policies import Branch, BranchKind, DuplicationPolicy
 from lms.model.secret import Secret
 from lms.model.tpm import OuterWrap, SealedObject
 from lms.ports import DuplicatedKey
-from lms.wire.tpm.policy import approval_digest, branch_digests, duplication_select
-from lms.wire.tpm.public import Attributes, name_of, read_public
+from lms.wire.tpm.policy import CC_DUPLICATE, approval_digest, branch_digests, duplication_select
+from lms.wire.tpm.public import RECOVERY_ATTRIBUTES, Attributes, name_of, read_public
 from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
 
 _BLOB = {VALUE: BlobRefused, SIZE: BlobRefused, FAILURE: BlobRefused}  # libtpms fails on a seed for another RSA key
@@ -47,6 +47,15 @@ def _require_migratable(public: bytes) -> None:
 def _require_storage(new_parent: bytes) -> None:
     if read_public(new_parent).attributes & _STORAGE != _STORAGE:
         raise BadAttributes("cannot wrap the key for its new parent: that is no storage key")
+
+
+def _require_end(new_parent: bytes) -> None:
+    """A peer would hold the key as this machine does, and its owner's authorisation would let it out there."""
+    attributes = read_public(new_parent).attributes
+    if not attributes & Attributes.FIXED_TPM and attributes != RECOVERY_ATTRIBUTES:
+        raise DestinationNotAllowed(
+            "cannot duplicate the key to a peer: with the preset policy `owner` it goes to a token or an authority"
+        )
 
 
 def _includes_key(key: Name, new_parent: Name, approvals: tuple[MsaApproval, ...]) -> bool:
@@ -79,6 +88,10 @@ def _open_branch(
     tpm: Context, session: Any, branch: Branch, key: Name, new_parent: Name, approvals: tuple[MsaApproval, ...]
 ) -> None:
     """Everything of a branch before PolicySecret(owner)."""
+    if branch.kind is BranchKind.OWNER:
+        with doing("say what is to be done with the key"):
+            tpm.esapi.policy_command_code(session, CC_DUPLICATE)
+        return
     approved = branch.kind is BranchKind.APPROVAL
     include = approved and _includes_key(key, new_parent, approvals)
     if not approved and new_parent != branch.name:
@@ -102,6 +115,8 @@ def duplicate(
     if branch not in policy.branches:
         raise BadRequest("cannot duplicate the key: its policy has no such branch")
     _require_storage(new_parent)
+    if branch.kind is BranchKind.OWNER:
+        _require_end(new_parent)
     salted = sessions.confidential(tpm)
     with sessions.policy(tpm) as session, tpm.persistent(handle) as key:
         public = tpm.public(key)

@@ -18,6 +18,7 @@ from lms.service.diagnosis import WORDS, Reason, diagnose
 from lms.service.enroll import standing, trust_list_of, withdrawn_authorities
 from lms.service.setting import Setting, provisioned
 from lms.wire.anchor import read_owner
+from lms.wire.inspection import policy_facts
 
 _MEANING: Final[Mapping[Health, str]] = {
     Health.UNPROVISIONED: "there is no recoverable key yet",
@@ -47,7 +48,7 @@ def facts(state: PlatformState, health: Health | None = None) -> Answer:
         "sequence": state.sequence,
         "approved": state.enrolment is not None,
         "birth-evidence": None if state.drsk is None else state.drsk.birth is not None,
-        "one-party": "token" if state.drsk is not None and state.drsk.policy.offline_keys else None,
+        **({"one-party": None, "weaker": None} if state.drsk is None else policy_facts(state.drsk.policy)),
     }
 
 

@@ -46,6 +46,7 @@ def provision_platform(call: Call, setting: Setting) -> Answer:
         unverified_tpm=call.flag("unverified-tpm"),
         new_platform=new_platform,
         adopt=call.flag("adopt"),
+        weaker=call.flag("weaker"),
         sheet=_adopted_under(call, setting) if call.flag("adopt") else None,
     )
     state = setting.store.load()

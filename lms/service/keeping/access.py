@@ -132,11 +132,14 @@ def served_for(transaction: VaultTransaction, claim: Claim) -> Served | None:
 
 
 def served_by_policy(transaction: VaultTransaction, drsk: bytes) -> Served | None:
-    """The owner who can approve destinations of a DRSK (TPM2B_PUBLIC): its policy tells before any trust list does."""
+    """The owner who can approve destinations of a DRSK (TPM2B_PUBLIC): its policy tells before any trust list does.
+
+    The preset `owner` tells of nobody.
+    """
     for served in served_owners(transaction):
         with suppress(PolicyMismatch):
-            owner_policy(drsk, served.owner)
-            return served
+            if owner_policy(drsk, served.owner).approval_roots:
+                return served
     return None
 
 

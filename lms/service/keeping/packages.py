@@ -19,7 +19,8 @@ from lms.ports import VaultTransaction
 from lms.service.keeping.access import Bound
 from lms.service.keeping.setting import AuthoritySetting
 from lms.wire.acceptance import PackageTrust, accept_package
-from lms.wire.tpm.public import DRSK_ATTRIBUTES, name_of, read_public
+from lms.wire.tpm.public import name_of, read_public
+from lms.wire.tpm.recoverable import is_recoverable
 
 
 def take_package(setting: AuthoritySetting, transaction: VaultTransaction, asker: Bound, document: bytes) -> Receipt:
@@ -66,7 +67,7 @@ def _judged(setting: AuthoritySetting, verified: VerifiedPackage, asker: Bound) 
     destination = setting.identity.destination
     ours = {d.ref for d in package.header.destinations if d.identity == destination}
     for key in package.migrating_keys:
-        if read_public(key.public).attributes == DRSK_ATTRIBUTES and key.key_id not in asker.platform.drsk_names:
+        if is_recoverable(read_public(key.public)) and key.key_id not in asker.platform.drsk_names:
             raise NameMismatch(f"cannot keep the package: key '{key.label}' is not one that was approved")
         for blob in key.blobs:
             if blob.destination in ours:

@@ -79,6 +79,8 @@ def policy_or(digests: Sequence[bytes]) -> bytes:
 
 def branch_digest(branch: Branch) -> bytes:
     """The digest of one branch of a duplication policy."""
+    if branch.name is None:
+        return ADOPTED_OWNER_POLICY
     if branch.kind is BranchKind.APPROVAL:
         return secret_owner(authorize(branch.name, POLICY_REF))
     return secret_owner(duplication_select(branch.name))
@@ -90,7 +92,7 @@ def branch_digests(policy: DuplicationPolicy) -> tuple[bytes, ...]:
 
 
 def duplication_policy_digest(policy: DuplicationPolicy) -> bytes:
-    """authPolicy of a DRSK or CMK."""
+    """authPolicy of a DRSK or CMK, or of an adopted key."""
     digests = branch_digests(policy)
     return digests[0] if len(digests) == 1 else policy_or(digests)
 
