@@ -26,6 +26,7 @@ from lms.errors import (
     NotAtAuthority,
     NotInitialised,
     RegisterStale,
+    TrustListConflict,
 )
 from lms.model.authorities import Inventory, Kind, ListedRequest, RequestKind
 from lms.model.keys import same_digits
@@ -168,8 +169,13 @@ class Queues:
         return found
 
     def check_register(self, lines: Sequence[Line]) -> None:
-        """Raise RegisterStale where an authority shows a newer trust list of this owner."""
+        """Raise RegisterStale where an authority shows a newer trust list of this owner.
+
+        TrustListConflict where it shows another one under the same number: what that says must not get lost.
+        """
         for line, newest in self.where_possible(lines, lambda line: read_trust_list(line.trust_list(), self.owner)):
+            if newest.number == self.trusted.number and newest != self.trusted:
+                raise TrustListConflict(f"cannot go on: authority {line.ma_id} has another trust list {newest.number}")
             if newest.number > self.trusted.number:
                 known = f"trust list {newest.number}, here is {self.trusted.number}"
                 raise RegisterStale(f"cannot go on: authority {line.ma_id} has {known}")
