@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,10 +12,12 @@ from lms.cli.following import DOCUMENTS, PROMPTS
 from lms.cli.running import Order, bus_of
 from lms.cli.service import Service
 from lms.errors import BadRequest
-from lms.files import create_file, read_file
+from lms.files import create_file, read_file, write_file
 from lms.model.jobs import JobState
 from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER_AUTH, TOKEN, TOKEN_PASSWORD
 from lms.terminal import read_secret, say
+from lms.wire.anchor import read_owned_token
+from lms.wire.trust_list import newer
 
 Answer = dict[str, Any]
 
@@ -32,10 +35,13 @@ def run(arguments: argparse.Namespace) -> Answer:
     verb = arguments.verb
     if verb == "enroll":
         _check_destination(given)
+    register = _register(given)
     inputs = {word: read_file(Path(given.pop(word)), limit) for word, limit in DOCUMENTS.items() if word in given}
     inputs |= {word: read_secret(given.pop(word), PROMPTS[word]) for word in _SECRETS if word in given}
     if verb == "restore" and (TOKEN in inputs or TOKEN_PASSWORD in given):
         inputs[TOKEN_PASSWORD] = read_secret(given.pop(TOKEN_PASSWORD, None), PROMPTS[TOKEN_PASSWORD])
+    if register is not None:
+        inputs[GRANT] = read_file(register, DOCUMENTS[GRANT])
     request_to = given.pop("request-to", None)
     options = {name: value for name, value in given.items() if name not in _OURS}
     if request_to is not None:
@@ -45,7 +51,27 @@ def run(arguments: argparse.Namespace) -> Answer:
         say("lmsctl", "the only copy lies on this machine: name directories for it in `archives`")
     if request_to is not None and "document" in answer:
         create_file(Path(request_to), base64.b64decode(answer.pop("document")), mode=0o644)
+    if register is not None:
+        answer["trust-list"] = str(_kept(register, inputs, base64.b64decode(answer["trust-list"])))
     return answer
+
+
+def _register(given: dict[str, Any]) -> Path | None:
+    """The owner's register, which goes on from a restore by token. Raises BadRequest."""
+    if "trust-list" not in given:
+        return None
+    if TOKEN not in given:
+        raise BadRequest("cannot restore with --trust-list and without --token: who approves the restore has it")
+    return Path(given.pop("trust-list"))
+
+
+def _kept(register: Path, inputs: Mapping[str, bytes], offered: bytes) -> Path:
+    """The register with the newest trust list: of this owner, and never an older one. Raises TrustListConflict."""
+    _, owner = read_owned_token(inputs[TOKEN])
+    newest = newer(inputs[GRANT], offered, owner)
+    if newest != inputs[GRANT]:
+        write_file(register, newest, mode=0o644)
+    return register
 
 
 def _check_destination(given: dict[str, Any]) -> None:

@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--replace-foreign", metavar="NAME", help="the Name of the other key that may be replaced")
     made.add_argument("--unverified-tpm", action="store_true", help="accept a TPM whose EK nobody vouches for")
     made.add_argument("--stolen", action="store_true", help="with --token: the other TPMs are retired at once")
+    made.add_argument("--trust-list", metavar="FILE", help="with --token: your register; it gets the next trust list")
     owner_auth(made)
 
     entries.add_verbs(verb)

@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from lms.errors import NameMismatch, OwnerMismatch, UnconfirmedPackage
-from lms.model.keys import Name, same_digits
+from lms.model.keys import Name, digits, same_digits
 from lms.model.owner import Owner, RecoverySheet
 from lms.model.packages import MigratingKey, MigrationPackage, VerifiedPackage
 from lms.model.platform import PlatformState
-from lms.model.release import Release, ReleasedKey, ReleaseRequest
+from lms.model.release import EnrolmentOrder, Release, ReleasedKey, ReleaseRequest
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
 from lms.model.trust import TrustList
@@ -22,7 +24,7 @@ from lms.service.diagnosis import Reason, diagnose
 from lms.service.installing import Credentials, Target, finish, install, recoverable, refuse_foreign
 from lms.service.setting import PreparedTpm, Setting, check_clock, prepare_tpm
 from lms.service.signing import make_signing_key
-from lms.service.succession import Successor, check_retirable, succession_order, taken
+from lms.service.succession import Successor, approved_list, check_retirable, check_retired
 from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.anchor import read_owner
 from lms.wire.package_v1 import read_package
@@ -30,7 +32,7 @@ from lms.wire.signature import read_certificate
 from lms.wire.tpm.inner_key import read_inner_plaintext
 from lms.wire.tpm.public import ec_public_key, name_of, read_public
 from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
-from lms.wire.trust_list import read_trust_list
+from lms.wire.trust_list import newer, read_trust_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class RestoreOrder:
 
     `confirmed_key`: 80 bits of the DRSK's Name, for a package that no authority approved; a `sheet` of the owner's,
     believed already, names platform and key instead. `replace_foreign`: the Name of a foreign key at the handle that
-    may go. `stolen`: the platform's other TPMs are retired at once. Handles are used where this machine has no state.
+    may go. `stolen`: the platform's other TPMs are retired at once. `trust_list`: the newest that the owner has, where
+    it is at hand. Handles are used where this machine has no state.
     """
 
     package: bytes
@@ -52,6 +55,7 @@ class RestoreOrder:
     replace_foreign: Name | None = None
     sheet: RecoverySheet | None = None
     stolen: bool = False
+    trust_list: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,9 @@ def restore_by_token(
 ) -> Restored:
     """Bring the DRSK of a package back; `opener` holds the token.
 
-    Where this machine knows a trust list, its next one names this TPM: the authorities see it with the next package,
-    and the other TPMs of the platform are retired by that, or at once where they were stolen.
-    Raises the errors of acceptance and of the TPM, HandleOccupied, OwnerMismatch, UnconfirmedPackage, NotEnrolled.
+    Where a trust list is known, the next one names this TPM: the authorities see it with the next package, and the
+    other TPMs of the platform are retired by that, or at once where they were stolen. Raises the errors of acceptance
+    and of the TPM, HandleOccupied, OwnerMismatch, UnconfirmedPackage, NotEnrolled, TrustListConflict.
     """
     state = setting.store.load()
     reason = diagnose(setting, state)
@@ -82,15 +86,33 @@ def restore_by_token(
         check_clock(setting, state)
         if read_owner(state.owner_document).fingerprint != order.owner.fingerprint:
             raise OwnerMismatch("cannot restore with this token: the platform belongs to another owner")
-    if order.stolen:
-        check_retirable(state, reason)
+    order = _with_newest_list(order, state)
     if state is not None and reason is Reason.INTACT:
+        if order.stolen:
+            check_retired(state, _trust_list(order))
+        state = _knowing(setting, state, order.trust_list)
         finished = finish(setting, state, owner_auth, endorsement_auth)
         return Restored(finished, reason, finished != state, age_known=True)
     verified = _accept(setting, order, state)
+    if order.stolen:
+        check_retirable(_trust_list(order), verified.content.header.source.platform_id)
     restored = _restore(setting, opener, order, state, verified, owner_auth, endorsement_auth)
     finished = finish(setting, restored, owner_auth, endorsement_auth)
     return Restored(finished, reason, True, age_known=state is not None)
+
+
+def _with_newest_list(order: RestoreOrder, state: PlatformState | None) -> RestoreOrder:
+    """The order with the newer one of the owner's trust list and this machine's. Raises TrustListConflict."""
+    known = None if state is None else state.trust_list
+    offered = known if order.trust_list is None else order.trust_list
+    return order if offered is None else replace(order, trust_list=newer(known, offered, order.owner))
+
+
+def _knowing(setting: Setting, state: PlatformState, trust_list: bytes | None) -> PlatformState:
+    if trust_list != state.trust_list:
+        state = replace(state, trust_list=trust_list)
+        setting.store.save(state)
+    return state
 
 
 def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) -> VerifiedPackage:
@@ -105,7 +127,7 @@ def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) 
             parent=order.owner.recovery_key_name,
             highest_sequence=_highest_sequence(order, state),
             accepted_stale=order.accepted_stale,
-            trust_list=_trust_list(order, state),
+            trust_list=_trust_list(order),
             known_drsks=offered if state is None else frozenset({state.require_drsk().name}),
         ),
     )
@@ -146,10 +168,8 @@ def _highest_sequence(order: RestoreOrder, state: PlatformState | None) -> int |
     return None if order.sheet is None else order.sheet.sequence
 
 
-def _trust_list(order: RestoreOrder, state: PlatformState | None) -> TrustList | None:
-    if state is None or state.trust_list is None:
-        return None
-    return read_trust_list(state.trust_list, order.owner)
+def _trust_list(order: RestoreOrder) -> TrustList | None:
+    return None if order.trust_list is None else read_trust_list(order.trust_list, order.owner)
 
 
 def _unconfirmed(content: MigrationPackage, key: MigratingKey) -> UnconfirmedPackage:
@@ -182,9 +202,13 @@ def _restore(
     prepared = prepare_tpm(
         setting, target.algorithm, target.srk_handle, owner_auth, unverified_tpm=order.unverified_tpm
     )
-    platform_id, trust_list = package.header.source.platform_id, None if state is None else state.trust_list
+    platform_id = package.header.source.platform_id
     signing_key = make_signing_key(setting.tpm, target.srk_handle, platform_id, setting.now())
-    successor = Successor(prepared, target.srk_handle, signing_key)
+    successor = Successor(
+        platform_id, target.key.public, None if state is None else state.require_drsk().birth, prepared,
+        target.srk_handle, signing_key,
+    )  # fmt: skip
+    listed = approved_list(_trust_list(order), platform_id)
     setting.step("opening the token")
     release = opener.release(
         ReleaseRequest(
@@ -195,19 +219,34 @@ def _restore(
             now=setting.now(),
             platform_id=platform_id,
             confirmed=frozenset({target.key.key_id}),
-            trust_list=trust_list,
+            trust_list=order.trust_list,
             highest_sequence=_highest_sequence(order, state),
             accepted_stale=order.accepted_stale,
-            enrolment=succession_order(setting, state, successor, vouch=order.unverified_tpm, stolen=order.stolen),
-            succeeds=successor.succeeds(state),
+            enrolment=None if listed is None else _enrolment(setting, order, successor, listed),
+            succeeds=listed is not None and successor.succeeds(state, listed),
         )
     )
     imported = _import(setting, target, _released(release, target.key), prepared, endorsement_auth)
     if release.succession is None:
-        credentials = Credentials(replace(signing_key, certificate=release.certificate), trust_list)
+        credentials = Credentials(replace(signing_key, certificate=release.certificate), order.trust_list)
     else:
-        credentials = taken(setting, release.succession, platform_id, order.owner, successor, endorsement_auth)
+        credentials = successor.credentials(setting, release.succession, order.owner, endorsement_auth)
     return install(setting, state, target, prepared, imported, credentials, owner_auth)
+
+
+def _enrolment(setting: Setting, order: RestoreOrder, successor: Successor, listed: TrustList) -> EnrolmentOrder:
+    """What the token has to sign so that the authorities know this TPM, by this machine's own request."""
+    request, request_id = successor.request(setting, listed)
+    return EnrolmentOrder(
+        request=request,
+        digits=digits(request_id),
+        ek_roots=tuple(c.public_bytes(Encoding.DER) for c in (*setting.ek_roots, *setting.ek_intermediates)),
+        vouch=order.unverified_tpm,
+        trust_list=order.trust_list,
+        now=setting.now(),
+        replacement=True,
+        stolen=order.stolen,
+    )
 
 
 def _released(release: Release, key: MigratingKey) -> ReleasedKey:

@@ -25,6 +25,8 @@ from lms.service.enroll import enroll_authority, trust_list_of
 from lms.service.line import chip_of, line_of
 from lms.service.setting import NO_SECRET
 from lms.wire.anchor import read_owner
+from lms.wire.exchange_v1 import TRUST_LIST
+from lms.wire.signature import sign
 from lms.wire.trust_list import read_trust_list
 from tests.support.documents import NOW, PASSWORD, signed_token, uuid
 from tests.support.migration import BOTH_MODES, Authority, Office, approve_platform
@@ -227,6 +229,46 @@ def test_behind_the_register_the_tpm_is_approved_from_it(plain):
     assert archives(board)
 
 
+def test_with_the_register_at_hand_its_next_number_is_given_out(plain):
+    """What the machine did not hear of is not lost."""
+    office, board = plain.office, plain.board
+    office.withdraw(Identity(Role.STATION, uuid("one")))
+    plain.authority.station.upload(b"", office.withdraw(Identity(Role.STATION, uuid("two"))))
+    named = read_trust_list(office.trust_list, office.world.owner)
+    assert plain.restore(trust_list=office.trust_list).changed
+    assert plain.known.number == named.number + 2
+    assert (plain.known.withdrawn, plain.pairs) == (named.withdrawn, (pair_of(board),))
+
+
+def test_an_old_copy_of_the_register_is_not_gone_on_from(plain):
+    board, known = plain.board, trust_list_of(plain.board.state)
+    old = sign(TRUST_LIST.write(replace(known, number=known.number - 1)), plain.office.world.signer)
+    assert plain.restore(trust_list=old).changed
+    assert trust_list_of(board.state).number == known.number + 2
+
+
+def test_a_register_that_says_otherwise_under_a_known_number_is_refused(plain):
+    board, known = plain.board, trust_list_of(plain.board.state)
+    other = sign(TRUST_LIST.write(replace(known, issued=NOW - timedelta(days=1))), plain.office.world.signer)
+    with pytest.raises(TrustListConflict):
+        plain.restore(trust_list=other)
+    assert board.key_at() is None
+    assert plain.restore(trust_list=board.state.trust_list).changed
+
+
+def test_a_bare_machine_takes_the_place_of_the_old_one_where_the_register_is_at_hand(case, machines):
+    bare = machines()
+    bare.now, bare.connect = NOW, case.authority.connect
+    package = case.old.store.load_package()
+    order = {"confirmed_key": case.old.state.require_drsk().name.digits, "trust_list": case.office.trust_list}
+    assert archives(case.old)
+    assert bare.restore(token_of(case.office), package, **order).changed
+    assert bare.unseal(case.child) == PRECIOUS
+    assert case.pairs == (pair_of(bare),)
+    assert not archives(case.old)
+    assert archives(bare)
+
+
 def test_a_withdrawn_platform_gets_its_keys_by_token_and_no_grant(plain):
     board, office = plain.board, plain.office
     office.now = board.now = plain.authority.now = NOW + timedelta(days=1)
@@ -246,7 +288,12 @@ def test_stolen_is_refused_where_nothing_can_come_of_it(plain, machines):
     assert plain.restore(stolen=True).changed is False  # they are retired already
     stranger = machines()
     with pytest.raises(NotEnrolled, match="trust list"):
-        stranger.restore(token_of(plain.office), plain.board.store.load_package(), stolen=True)
+        stranger.restore(
+            token_of(plain.office),
+            plain.board.store.load_package(),
+            confirmed_key=plain.board.state.require_drsk().name.digits,
+            stolen=True,
+        )
     assert stranger.key_at() is None
 
 

@@ -16,8 +16,9 @@ from lms.errors import (
 from lms.model.jobs import Awaiting
 from lms.model.keys import Name, digits
 from lms.model.owner import Owner, RecoverySheet
+from lms.model.platform import PlatformState
 from lms.model.secret import Secret
-from lms.names import APPROVAL, ENDORSEMENT_AUTH, OWNER_AUTH, PACKAGE, SHEET, TOKEN, TOKEN_PASSWORD
+from lms.names import APPROVAL, ENDORSEMENT_AUTH, GRANT, OWNER_AUTH, PACKAGE, SHEET, TOKEN, TOKEN_PASSWORD
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
 from lms.service.acts.owner_auth import owner_auth_for_new_keys
@@ -47,6 +48,8 @@ def restore(call: Call, setting: Setting) -> Answer:
 
 
 def _by_authority(call: Call, setting: Setting, sheet: RecoverySheet | None, owner: Owner | None) -> Answer:
+    if call.given(GRANT):
+        raise BadRequest("cannot use a trust list without the token and a package: who approves the restore has it")
     if call.flag("stolen"):
         raise BadRequest(
             "cannot retire the other TPMs by asking: who approves the restore says it, `lms-authority approve --stolen`"
@@ -115,9 +118,16 @@ def _by_token(call: Call, setting: Setting) -> Answer:
         replace_foreign=_foreign(call),
         sheet=sheet,
         stolen=call.flag("stolen"),
+        trust_list=call.document(GRANT) if call.given(GRANT) else None,
     )
     restored = restore_by_token(setting, opener, order, _owner_auth(call, setting), call.secret(ENDORSEMENT_AUTH))
-    return _answer(restored)
+    return _answer(restored) | (_newest_list(restored.state) if call.given(GRANT) else {})
+
+
+def _newest_list(state: PlatformState) -> Answer:
+    """For the owner's register: what was signed last, though no authority has it yet. Its number is given out."""
+    document = state.confirmed_list or state.trust_list or b""
+    return {"trust-list": base64.b64encode(document).decode("ascii")}
 
 
 def _owner_auth(call: Call, setting: Setting) -> Secret:
