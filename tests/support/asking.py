@@ -255,9 +255,9 @@ class House:
     # --- what they bring ---
 
     def package(
-        self, platform: Platform, sequence: int, chip: Chip | None = None, package_id: UUID | None = None
+        self, platform: Platform, sequence: int, chip: Chip | None = None, package_id: UUID | None = None, **changes
     ) -> bytes:
-        """An archive of a platform for this authority, made on a chip."""
+        """An archive of a platform for this authority, made on a chip; `changes` go to the package."""
         chip = chip or platform
         whole = small_package(platform)
         approvals = (platform.world.approve(duplication_select(name_of(self.identity.vault))),)
@@ -274,7 +274,7 @@ class House:
             destinations=(destination,),
         )
         (key,) = whole.migrating_keys
-        changed = replace(whole, header=header, migrating_keys=(replace(key, blobs=(blob,)),))
+        changed = replace(whole, header=header, migrating_keys=(replace(key, blobs=(blob,)),), **changes)
         return platform.signed(changed, certified(platform, chip))
 
     def restore_request(self, platform: Platform, chip: Chip, nonce: bytes = b"sixteen of bytes") -> bytes:

@@ -1,7 +1,7 @@
-"""`lms.ports.MigrationAuthority` as the authority itself: one transaction a call (PROTOCOL §7).
+"""`lms.ports.MigrationAuthority` as the authority itself: what a call changes, one transaction changes (PROTOCOL §7).
 
-Who asks is found first, then one function of this package does what is asked; the tables below are the whole
-of what can be uploaded and fetched.
+Who asks is found first, then one function of this package does what is asked; the tables below are, but for the
+package, the whole of what can be uploaded and fetched.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from lms.service.keeping.access import (
     served_owners,
     whose_msa,
 )
-from lms.service.keeping.packages import mark_package, take_package
+from lms.service.keeping.packages import accept, keep, kept_before, mark_package
 from lms.service.keeping.releases import annex, release
 from lms.service.keeping.requests import (
     deny,
@@ -95,10 +95,6 @@ class _Call:
         return self.asker
 
 
-def _take_package(call: _Call, document: bytes) -> Receipt:
-    return take_package(call.setting, call.transaction, call.bound, document)
-
-
 def _take_enrolment(call: _Call, document: bytes) -> Receipt:
     return take_enrolment_request(call.setting, call.transaction, call.claim, call.address, document)
 
@@ -119,10 +115,10 @@ def _take_trust_list(call: _Call, document: bytes) -> Receipt:
     return take_trust_list(call.setting, call.transaction, document)
 
 
+PACKAGE: Final = "MigrationPackage"
 _MSA_WORD: Final = {"EnrolmentGrant": ENROLMENT_GRANT, "RestoreApproval": RESTORE_APPROVAL, "TrustList": TRUST_LIST}
 
 TAKEN: Final[dict[str, Callable[[_Call, bytes], Receipt]]] = {
-    "MigrationPackage": _take_package,
     "EnrolmentRequest": _take_enrolment,
     "RestoreRequest": _take_restore,
     # The MSA's word is its own proof: whoever brings it.
@@ -227,6 +223,8 @@ class _Served:
             self._call(transaction, session)  # of somebody unknown no document is looked at
             owners = served_owners(transaction)
         root = claimed_root(document)
+        if root == PACKAGE:
+            return self._upload_package(session, document)
         if root not in TAKEN:
             raise WrongDocument(f"cannot take '{root}': an authority keeps no such document")
         if root in _MSA_WORD:
@@ -234,6 +232,17 @@ class _Served:
             whose_msa(owners, _MSA_WORD[root].read(document)[1], self._setting.now())
         with self._setting.vault.transaction() as transaction:
             return TAKEN[root](self._call(transaction, session), document)
+
+    def _upload_package(self, session: bytes, document: bytes) -> Receipt:
+        """The store is held to see who asks, and to write: not while the package is judged."""
+        with self._setting.vault.transaction() as transaction:
+            asker = self._call(transaction, session).bound
+            before = kept_before(transaction, asker, document)
+        if before is not None:
+            return before
+        accepted = accept(self._setting, asker, document)
+        with self._setting.vault.transaction() as transaction:
+            return keep(self._setting, transaction, self._call(transaction, session).bound, accepted)
 
     def query(self, session: bytes) -> Inventory:
         with self._setting.vault.transaction() as transaction:

@@ -7,12 +7,12 @@ them; it cannot take away what was there before it was taken over.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from uuid import UUID
 
-from lms.errors import LastPackage, NameMismatch, NotAtAuthority, PackageStale, SequenceTooHigh
+from lms.errors import AuthorityBusy, LastPackage, NameMismatch, NotAtAuthority, PackageStale, SequenceTooHigh
 from lms.model.authorities import KeptPackage, Receipt
 from lms.model.packages import MigrationPackage, VerifiedPackage, sequence_ceiling
 from lms.ports import VaultTransaction
@@ -23,19 +23,29 @@ from lms.wire.tpm.public import name_of, read_public
 from lms.wire.tpm.recoverable import is_recoverable
 
 
-def take_package(setting: AuthoritySetting, transaction: VaultTransaction, asker: Bound, document: bytes) -> Receipt:
-    """Keep a package of the platform that asks; the same bytes again are no change.
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A package that is good for whoever brought it, by the trust list that its owner's word was then."""
 
-    Raises the errors of acceptance, PackageStale, SequenceTooHigh, BlobRefused (no blob that our vault opens),
-    NameMismatch (a key that the MSA does not know), PackageConflict.
-    """
-    platform_id, now = asker.claim.platform_id, setting.now()
+    package: KeptPackage
+    document: bytes
+    trust_list: bytes
+
+
+def kept_before(transaction: VaultTransaction, asker: Bound, document: bytes) -> Receipt | None:
+    """The receipt of these very bytes, where they are here."""
     digest = hashlib.sha256(document).digest()
-    kept = asker.packages(transaction)
-    for before in kept:
-        if before.digest == digest:
-            return _receipt(before, changed=False)
-    served = asker.served
+    found = next((p for p in asker.packages(transaction) if p.digest == digest), None)
+    return None if found is None else _receipt(found, changed=False)
+
+
+def accept(setting: AuthoritySetting, asker: Bound, document: bytes) -> Accepted:
+    """A package of the platform that asks, judged without the store: one of thousands of keys takes its time.
+
+    Raises the errors of acceptance, BlobRefused (no blob that our vault opens), NameMismatch (a key that the MSA does
+    not know).
+    """
+    served, platform_id, now = asker.served, asker.claim.platform_id, setting.now()
     trust = PackageTrust(
         owner=served.owner,
         now=now,
@@ -44,15 +54,29 @@ def take_package(setting: AuthoritySetting, transaction: VaultTransaction, asker
         judged_at=now,
         trust_list=served.trusted,
     )
-    package = _judged(setting, accept_package(document, trust), asker)
-    header = package.header
-    _check_sequence(header.sequence, kept, now)
-    new = KeptPackage(
+    header = _judged(setting, accept_package(document, trust), asker).header
+    digest = hashlib.sha256(document).digest()
+    package = KeptPackage(
         header.package_id, served.kept.fingerprint, platform_id, header.sequence, now, digest, len(document)
     )
-    transaction.keep_package(new, document)
+    return Accepted(package, document, served.kept.trust_list)
+
+
+def keep(setting: AuthoritySetting, transaction: VaultTransaction, asker: Bound, accepted: Accepted) -> Receipt:
+    """Keep a package that was accepted; the same bytes again are no change.
+
+    Raises PackageStale, SequenceTooHigh, PackageConflict, AuthorityBusy where the owner spoke meanwhile.
+    """
+    new = accepted.package
+    before = kept_before(transaction, asker, accepted.document)
+    if before is not None:
+        return before
+    if (asker.served.kept.fingerprint, asker.served.kept.trust_list) != (new.owner, accepted.trust_list):
+        raise AuthorityBusy("cannot keep the package: its owner changed the trust list while it was judged")
+    _check_sequence(new.sequence, asker.packages(transaction), new.stored)
+    transaction.keep_package(new, accepted.document)
     _confirm_release(transaction, asker)
-    _make_room(setting, transaction, asker, now)
+    _make_room(setting, transaction, asker, new.stored)
     return _receipt(new, changed=True)
 
 
