@@ -23,7 +23,9 @@ from lms.assembly import assembled
 from lms.bus import Face
 from lms.config import Configuration, load_configuration
 from lms.errors import LmsError
+from lms.journal import begin_log, fields
 from lms.link.service import BusService
+from lms.model.jobs import Job, JobResult, JobState
 from lms.model.secret import Secret
 from lms.names import BUS_NAME, ENDORSEMENT_AUTH, OWNER_AUTH, ROOT_PATH
 from lms.process import harden, provided_secrets
@@ -38,6 +40,25 @@ _LOG: Final = logging.getLogger("lmsd")
 def _privileged(configuration: Configuration) -> frozenset[int]:
     """Root; on a private bus the user whose service it is, too."""
     return frozenset({0} if configuration.bus == "system" else {0, os.geteuid()})
+
+
+class _JobLog:
+    """Writes down each job's way from state to state; not its message, which may name what a user entrusted."""
+
+    def __init__(self) -> None:
+        self._states: dict[int, JobState] = {}
+
+    def __call__(self, job: Job) -> None:
+        if self._states.get(job.number) is job.state:
+            return
+        self._states[job.number] = job.state
+        if job.state is JobState.FINISHED:
+            del self._states[job.number]
+        result = None if job.result is None else job.result.value
+        level = logging.WARNING if job.result is JobResult.FAILED else logging.INFO
+        told = fields(job=job.number, verb=job.verb, uid=job.uid, state=job.state.value, result=result, error=job.error)
+        words = " ".join(filter(None, (job.state.value, result, job.error)))
+        _LOG.log(level, "job %d, %s: %s", job.number, job.verb, words, extra=told)
 
 
 def _told(words: str) -> None:
@@ -61,6 +82,7 @@ async def _serve(configuration: Configuration, setting: Setting, questions: Exec
     standing = provided_secrets(OWNER_AUTH, ENDORSEMENT_AUTH)
     runner = JobRunner(setting, JobFile(configuration.state_directory), caller_of=caller_of, standing=standing)
     service = BusService(configuration.bus, BUS_NAME, ROOT_PATH)
+    runner.observe(_JobLog())
     face = Face(service, runner, setting.store.load, _privileged(configuration), questions)
     await face.begin()
     await service.start()
@@ -83,7 +105,7 @@ def main() -> int:
     harden()
     parser = Parser.of_program("lmsd", "The Local Migration Service on a bus.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration instead of /etc/lms/lms.toml")
-    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
+    begin_log("lmsd")
     try:
         configuration = load_configuration(parser.parse_args().config)
         with (

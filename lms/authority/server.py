@@ -24,6 +24,7 @@ from typing import Any, Final, Self, cast
 from lms.authority.connections import Gate, Limits, Room, Timed, network_of
 from lms.authority.soap import Reply, answer, busy
 from lms.errors import BadConfiguration
+from lms.journal import fields
 from lms.model.authorities import Peer
 from lms.ports import MigrationAuthority
 from lms.wire.envelope import MAX_REQUEST, MEDIA_TYPE
@@ -119,7 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
         return busy()
 
     def _reply(self, reply: Reply) -> None:
-        _LOG.info("%s %s %s: %s", self.client_address[0], reply.correlation_id, reply.operation, reply.outcome)
+        address, correlation = self.client_address[0], reply.correlation_id
+        told = fields(address=address, correlation=correlation, operation=reply.operation, outcome=reply.outcome)
+        _LOG.info("%s %s %s: %s", address, correlation, reply.operation, reply.outcome, extra=told)
         self._timed.allow(self.server.limits.transfer_s(len(reply.envelope)))
         self._send(HTTPStatus(reply.status), reply.envelope, {"Content-Type": f"{MEDIA_TYPE}; charset=utf-8"})
 

@@ -9,7 +9,6 @@ import argparse
 import logging
 import signal
 import ssl
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -27,6 +26,7 @@ from lms.authority.server import AuthorityServer
 from lms.authority.tls import server_context
 from lms.config import AuthorityConfiguration
 from lms.errors import LmsError, NobodyServed, NotInitialised
+from lms.journal import begin_log
 from lms.model.authorities import AuthorityIdentity, KeptOwner
 from lms.ports import Vault, VaultKey
 from lms.service.keeping import AuthoritySetting, Keeper, Limits
@@ -128,7 +128,7 @@ def _told(words: str) -> None:
 
 def serve(arguments: argparse.Namespace) -> Answer:
     """Serve until SIGTERM or SIGINT. Raises NotInitialised, NobodyServed, BadConfiguration where it cannot begin."""
-    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
+    begin_log("lms-authority")
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
