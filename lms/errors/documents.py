@@ -130,6 +130,10 @@ class OwnerMismatch(DocumentError):
     hint = "compare the fingerprint of the owner document with the one that was written down"
 
 
+class FingerprintDiffers(DocumentError):
+    hint = "compare what was written down, not what is shown here: it was mistyped, or somebody exchanged the document"
+
+
 class SheetMismatch(DocumentError):
     hint = "this is another platform's recovery sheet: give that of this machine, or none"
 

@@ -15,7 +15,7 @@ from lms.wire.sheet import accept_sheet, confirm_sheet
 def confirmed_sheet(setting: Setting, document: bytes, fingerprint: str) -> tuple[RecoverySheet, Owner]:
     """A sheet and its owner, whose fingerprint a person gives.
 
-    Raises FingerprintUnconfirmed and the errors of `judged_sheet`.
+    Raises FingerprintUnconfirmed, FingerprintDiffers and the errors of `judged_sheet`.
     """
     _, owner = confirm_sheet(document, fingerprint, setting.now())
     return judged_sheet(setting, document, owner), owner

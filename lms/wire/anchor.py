@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from lms.errors import BadAttributes, FingerprintUnconfirmed, SignatureInvalid, UntrustedSigner
+from lms.errors import BadAttributes, FingerprintDiffers, FingerprintUnconfirmed, SignatureInvalid, UntrustedSigner
 from lms.model.keys import Name, digits, same_digits
 from lms.model.owner import EmergencyRecoveryToken, Owner
 from lms.model.packages import Signed
@@ -83,10 +83,16 @@ def read_owner(document: bytes) -> Owner:
 
 
 def confirm_owner(document: bytes, fingerprint: str) -> Owner:
-    """The owner, if the fingerprint is the one that was written down. Raises FingerprintUnconfirmed."""
+    """The owner, if the fingerprint is the one that was written down.
+
+    Raises FingerprintUnconfirmed where none is given, FingerprintDiffers, and the errors of `read_owner`.
+    """
     owner = read_owner(document)
+    shown = digits(owner.fingerprint)
+    if not fingerprint:
+        raise FingerprintUnconfirmed(f"cannot trust the owner document: nobody confirmed its fingerprint {shown}")
     if not same_digits(fingerprint, owner.fingerprint):
-        raise FingerprintUnconfirmed(f"cannot trust the owner document: its fingerprint is {digits(owner.fingerprint)}")
+        raise FingerprintDiffers(f"cannot trust the owner document: its fingerprint is {shown}, not '{fingerprint}'")
     return owner
 
 

@@ -26,7 +26,7 @@ _ISSUERS: Final = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
 def confirm_sheet(document: bytes, fingerprint: str, now: datetime) -> tuple[RecoverySheet, Owner]:
     """A sheet and its owner, if the fingerprint is the one that was written down.
 
-    Raises FingerprintUnconfirmed and the errors of `accept_sheet`.
+    Raises FingerprintUnconfirmed, FingerprintDiffers and the errors of `accept_sheet`.
     """
     owner = confirm_owner(read_sheet(document)[0].owner_document, fingerprint)
     return accept_sheet(document, owner, None, now), owner

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lms.errors import BadRequest, FingerprintUnconfirmed, WrongPassword
+from lms.errors import BadRequest, FingerprintDiffers, WrongPassword
 from lms.link.connection import Target
 from lms.link.objects import OBJECT_MANAGER
 from lms.names import BUS_NAME, KEY, MANAGER, PACKAGE_OBJECT, ROOT_PATH
@@ -154,7 +154,7 @@ async def test_questions_are_answered_at_once(bus, archived, daemons, token, pac
         options = {"fingerprint": token.fingerprint, "confirm-key": said["keys"][0]["key"]}
         (said,) = await us.verb("Verify", options, {"package": package, "owner": token.owner.document})
         assert said["verified"]
-        with pytest.raises(FingerprintUnconfirmed):
+        with pytest.raises(FingerprintDiffers):
             await us.verb("Verify", {"fingerprint": "x"}, {"package": package, "owner": token.owner.document})
         with pytest.raises(BadRequest, match="give one"):
             await us.verb("Inspect", {}, {})

@@ -131,7 +131,7 @@ def test_a_grant_needs_an_authority_and_the_owners_fingerprint(place, station, t
     assert station(place.request, tmp_path / "grant", shown).exit_code == 0
     assert_refused(other.enroll(tmp_path / "grant", token), 7, "NotInitialised")
     said = place.enroll(tmp_path / "grant", token, fingerprint=stranger.fingerprint)
-    assert_refused(said, 7, "FingerprintUnconfirmed")
+    assert_refused(said, 6, "FingerprintDiffers")
     assert_refused(place.enroll(tmp_path / "grant", stranger), 6, "UntrustedSigner")
     assert place.owners() == ()
     assert place.enroll(tmp_path / "grant", token).exit_code == 0

@@ -79,7 +79,7 @@ def test_verify(token, stranger, files, package):
     assert (good.exit_code, good.json["verified"], good.json["approved"]) == (0, True, False)
     assert_refused(lmsctl("verify", files["altered"], *order), 6, "SignatureInvalid")
     order = ("--owner", files["owner"], "--fingerprint", stranger.fingerprint, "--confirm-key", key)
-    assert_refused(lmsctl("verify", files["package"], *order), 7, "FingerprintUnconfirmed")
+    assert_refused(lmsctl("verify", files["package"], *order), 6, "FingerprintDiffers")
     assert lmsctl("verify", files["package"], *order[:2], "--fingerprint", token.fingerprint).exit_code == 6
 
 

@@ -104,7 +104,7 @@ BARE = {
     "a tpm without certificate": (PROVISION, "EkUntrusted", 7, "no EK certificate", "--unverified-tpm"),
     "adopting nothing": (f"{PROVISION} --unverified-tpm --adopt", "KeyNotFound", 4, "no key lives", "restore"),
     "another owner's digits": (
-        "provision --owner @owner --fingerprint #stranger", "FingerprintUnconfirmed", 7, "fingerprint", "--fingerprint",
+        "provision --owner @owner --fingerprint #stranger", "FingerprintDiffers", 6, "fingerprint", "written down",
     ),
     "another owner's package": (
         f"{RESTORE} {TOKEN} --package @their-package", "UntrustedSigner", 6, "signer", "whose file",
@@ -117,7 +117,7 @@ BARE = {
         f"{RESTORE} {TOKEN} --sheet @their-sheet", "OwnerMismatch", 6, "another owner", "fingerprint",
     ),
     "a sheet of other digits": (
-        f"{RESTORE} --sheet @their-sheet --fingerprint #ours", "FingerprintUnconfirmed", 7, "fingerprint", "wrote down",
+        f"{RESTORE} --sheet @their-sheet --fingerprint #ours", "FingerprintDiffers", 6, "fingerprint", "written down",
     ),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from lms.adapters.store import StateDirectory
 from lms.errors import (
     CloneOrReplacement,
     FileProblem,
-    FingerprintUnconfirmed,
+    FingerprintDiffers,
     HandleOccupied,
     NotAClone,
     OwnerAuthFailed,
@@ -119,7 +119,7 @@ def test_nothing_is_put_aside_before_the_new_platform_can_be_made(clone, token, 
     clone.evict()
     with pytest.raises(OwnerAuthFailed):
         clone.provision(token, NO_SECRET, new_platform=True)
-    with pytest.raises(FingerprintUnconfirmed):
+    with pytest.raises(FingerprintDiffers):
         clone.provision(token, new_platform=True, fingerprint=stranger.fingerprint)
     assert files_of(clone.state_directory) == before
     assert foreign != clone.provision(token, new_platform=True)[0].require_drsk().name

@@ -13,7 +13,7 @@ from lms.errors import (
     ClockUnset,
     CloneOrReplacement,
     EkUntrusted,
-    FingerprintUnconfirmed,
+    FingerprintDiffers,
     HandleOccupied,
     OwnerAuthFailed,
 )
@@ -78,7 +78,7 @@ def test_another_owner_is_refused(provisioned, stranger, token):
 
 
 def test_a_fingerprint_that_was_not_written_down_is_refused(platform, token, stranger):
-    with pytest.raises(FingerprintUnconfirmed):
+    with pytest.raises(FingerprintDiffers):
         platform.provision(token, fingerprint=stranger.fingerprint)
     assert platform.store.load() is None
     assert not platform.tpm.owner_auth_is_set()

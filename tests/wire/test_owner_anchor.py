@@ -12,17 +12,20 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lms.errors import (
     BadAttributes,
+    Blame,
+    FingerprintDiffers,
+    FingerprintUnconfirmed,
     MalformedStructure,
     SchemaViolation,
     SignatureInvalid,
     UntrustedSigner,
     WrongPassword,
 )
-from lms.model.keys import SHA256
+from lms.model.keys import SHA256, digits
 from lms.model.owner import Argon2id
 from lms.model.secret import Secret
 from lms.model.trust import Identity, Role
-from lms.wire.anchor import read_owned_token, read_owner
+from lms.wire.anchor import confirm_owner, read_owned_token, read_owner
 from lms.wire.certificates import make_ca, self_issue
 from lms.wire.seed import open_seed, owner_keys
 from lms.wire.signature import sign
@@ -69,6 +72,17 @@ def test_the_untouched_owner_document_is_read(value):
         name_of(value.approval_root),
         name_of(value.recovery_key),
     )
+
+
+def test_a_fingerprint_that_differs_is_another_thing_than_none():
+    theirs, ours = digits(STRANGER.owner.fingerprint), digits(WORLD.owner.fingerprint)
+    assert confirm_owner(WORLD.owner.document, ours.lower().replace("-", " ")) == WORLD.owner
+    for wrong in (theirs, ours[:-1], "x"):
+        with pytest.raises(FingerprintDiffers, match=f"'{wrong}'") as refused:
+            confirm_owner(WORLD.owner.document, wrong)
+        assert refused.value.blame is Blame.DOCUMENT
+    with pytest.raises(FingerprintUnconfirmed, match=ours):
+        confirm_owner(WORLD.owner.document, "")
 
 
 def test_fingerprint_is_that_of_the_protocol():

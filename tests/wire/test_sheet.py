@@ -10,7 +10,7 @@ import pytest
 from lms.errors import (
     BadAttributes,
     DocumentError,
-    FingerprintUnconfirmed,
+    FingerprintDiffers,
     OwnerMismatch,
     PolicyMismatch,
     SignatureInvalid,
@@ -69,7 +69,7 @@ def test_a_sheet_of_another_owner_is_told_apart():
     other = signed_sheet(make_platform("theirs", "stranger"))
     with pytest.raises(OwnerMismatch):
         accept_sheet(other, OWNER, None, NOW)
-    with pytest.raises(FingerprintUnconfirmed):
+    with pytest.raises(FingerprintDiffers):
         confirm_sheet(other, digits(OWNER.fingerprint), NOW)
     assert accept_sheet(other, STRANGER.owner, None, NOW)
 
