@@ -3,7 +3,7 @@
 `comment`, `expect` (`accepted` or the name of an error) and `document` (how to judge it) are always there. What
 else the judgement needs: `owner` and `trust-list` (base64 of signed documents), `now`, `platform`, `parent`,
 `sequence`, `known-drsk`, `recovery-scalar` and `vault-scalar` (of an owner and an authority that exist for vectors
-only), `authority`.
+only), `authority`, and `chip`: the TPM whose state of this name lies in `states`, to which a package was released.
 """
 
 from __future__ import annotations
@@ -15,21 +15,25 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from lms.model.keys import Name
+from lms.model.keys import SRK_HANDLE, Name
 from lms.model.secret import Secret
 from lms.model.trust import Role
+from lms.service.setting import NO_SECRET
 from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.anchor import read_owned_token, read_owner
 from lms.wire.certificates import SignerRule, judge_signer
 from lms.wire.content import decrypt
 from lms.wire.enrolment import read_authority_enrolment
 from lms.wire.exchange_v1 import DOCUMENTS, read_bundle
+from lms.wire.restoration import read_released_package, read_restore_approval
 from lms.wire.signature import verify
 from lms.wire.tls import judge_tls
 from lms.wire.token_v1 import read_sheet
 from lms.wire.tpm.credential import open_credential
 from lms.wire.tpm.inner_key import read_inner_plaintext
 from lms.wire.tpm.public import name_of, recovery_public
+from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
+from tests.support.chips import frozen_chip
 
 FOLDER = Path(__file__).parents[1] / "vectors"
 SIGNERS = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
@@ -85,6 +89,22 @@ def _open_authority_grant(header: dict[str, str], document: bytes) -> None:
     judge_tls(certificate, UUID(header["authority"]), trust.owner, None)
 
 
+def _import_release(header: dict[str, str], document: bytes, trust: PackageTrust) -> None:
+    """The chip opens what was approved for it, and the key is there."""
+    released = read_released_package(document, UUID(header["authority"]), trust.owner, None)
+    package = accept_package(released.package, trust).content
+    approval = read_restore_approval(released.approval, trust.owner, None, trust.now)
+    (key,), (blob,), (entry,) = package.migrating_keys, released.blobs, approval.entries
+    (inner,) = entry.inner_keys
+    with frozen_chip(header["chip"]) as tpm:
+        ek = tpm.endorsement_keys()[0]
+        tpm.trust_salt(name_of(ek.public))
+        plaintext = tpm.activate(name_of(ek.public), SRK_HANDLE, inner.credential, NO_SECRET)
+        inner_key = Secret(read_inner_plaintext(plaintext.reveal(), trust.platform_id, key.key_id))
+        imported = tpm.import_key(SRK_HANDLE, key.public, blob.outer, AES_128_CFB_SYMMETRIC, inner_key)
+        assert tpm.loaded_name(SRK_HANDLE, imported, None)[0] == key.key_id
+
+
 def judge_vector(header: dict[str, str], document: bytes) -> None:
     """Judge a document as its header says; raises one of `lms.errors` where it is refused."""
     kind = header["document"]
@@ -92,6 +112,8 @@ def judge_vector(header: dict[str, str], document: bytes) -> None:
         accept_package(document, _trust(header))
     elif kind == "package-inner-keys":
         _open_inner_keys(header, document, _trust(header))
+    elif kind == "release":
+        _import_release(header, document, _trust(header))
     elif kind == "owner-document":
         read_owner(document)
     elif kind == "authority-enrolment":

@@ -28,6 +28,7 @@ def test_vectors_are_small_and_cover_every_document():
     assert {h["document"] for h in headers if h["expect"] == "accepted"} >= {
         "package",
         "package-inner-keys",
+        "release",
         "owner-document",
         "token",
         "sheet",
