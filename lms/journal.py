@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Final
 
@@ -30,6 +31,11 @@ def begin_log(program: str) -> None:
 def fields(**values: object) -> dict[str, dict[str, str]]:
     """For `extra` of a call of `logging`: fields of the journal, each as LMS_NAME; what is None is left out."""
     return {"journal": {f"LMS_{name.upper()}": str(value) for name, value in values.items() if value is not None}}
+
+
+def defect(error: Exception) -> str:
+    """What a defect is called and where it happened; not its text, which may quote a secret."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 def _is_journal(descriptor: int) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 from dbus_next import Message, MessageFlag, MessageType
 
 from lms.errors import BusUnavailable, LmsError
+from lms.journal import defect
 from lms.link.connection import Connection
 from lms.link.descriptors import Descriptors, close_all
 from lms.link.objects import Objects, Refused
@@ -69,8 +69,7 @@ class Dispatcher:
         except LmsError as error:
             self._send_error(message, ERROR_PREFIX + type(error).__name__, str(error))
         except Exception as error:  # noqa: BLE001 - the last line before the bus
-            where = "".join(traceback.format_tb(error.__traceback__))
-            _LOG.error("internal error in %s: %s\n%s", message.member, type(error).__name__, where)
+            _LOG.error("internal error in %s: %s", message.member, defect(error))
             self._send_error(message, ERROR_PREFIX + LmsError.__name__, "cannot go on: internal error")
 
     async def _answer(self, message: Message, descriptors: Descriptors) -> tuple[Method, Answer]:

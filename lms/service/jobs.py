@@ -6,6 +6,7 @@ from its beginning and finds in the state what it did before. Who may ask for wh
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from lms.errors import (
     TpmBusy,
     WrongPassword,
 )
+from lms.journal import defect
 from lms.model.jobs import Awaiting, Job, JobResult, JobState
 from lms.model.registered import Caller
 from lms.model.secret import Secret
@@ -35,9 +37,10 @@ from lms.service.acts import ACTS, Act, Answer, Call
 from lms.service.job_book import JobBook, Task
 from lms.service.setting import NO_SECRET, Setting
 
-# What is asked for again when it was wrong, and what also says so where none was given.
+_LOG: Final = logging.getLogger(__name__)
 # What is supplied under these words has to be what was collected.
 _CONFIRMED: Final = frozenset({OWNER_AUTH})
+# What is asked for again when it was wrong, and what also says so where none was given.
 _WRONG: Final[Mapping[type[LmsError], str]] = {
     OwnerAuthFailed: OWNER_AUTH,
     EndorsementAuthFailed: ENDORSEMENT_AUTH,
@@ -247,7 +250,8 @@ class JobRunner:
                 self._book.settle(task, JobState.QUEUED)
         except LmsError as error:
             self._fail(task, error)
-        except Exception:  # noqa: BLE001 - one act's defect must not end all others; its text may hold secrets
+        except Exception as error:  # noqa: BLE001 - one act's defect must not end all others
+            _LOG.error("internal error in job %d, %s: %s", task.job.number, task.job.verb, defect(error))
             self._fail(task, LmsError(f"cannot {task.job.verb}: the service failed unexpectedly"))
         else:
             with self._turn:

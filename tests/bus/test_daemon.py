@@ -8,7 +8,7 @@ import pytest
 
 from lms.config import Configuration
 from lms.daemon import _privileged
-from lms.errors import BadRequest, BusUnavailable
+from lms.errors import BadRequest, BusUnavailable, TpmUnavailable
 from lms.link.connection import Connection
 from lms.names import BUS_NAME, ROOT_PATH
 from tests.support.asynchronous import in_loop
@@ -63,6 +63,19 @@ async def test_the_daemon_outlives_its_bus_and_so_do_its_jobs(bus, archived, dae
         assert (await us.job(path))["State"] == "waiting"
         await us.supply(path, "token-password", token.password)
         assert (await us.until(path, "finished"))["Result"] == "done"
+
+
+@in_loop
+async def test_the_daemon_outlives_its_tpm(bus, archived, daemons):
+    daemons(archived)
+    async with client(bus.address) as us:
+        archived.machine.stop(signal.SIGKILL)
+        failed = await us.act("Archive")
+        assert (failed.result, failed.error) == ("failed", TpmUnavailable.__name__)
+        archived.machine.start()
+        assert (await us.act("Archive")).result == "done"
+        (status,) = await us.verb("Status")
+        assert (status["state"], status["reason"]) == ("at-risk", "intact")
 
 
 @in_loop

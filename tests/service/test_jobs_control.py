@@ -239,14 +239,16 @@ def test_only_what_passes_by_itself_is_tried_again():
     assert all(kind.retry for kind in BACKOFF_S)
 
 
-def test_a_defect_of_one_act_ends_its_job_only_and_tells_no_secret(platform):
+def test_a_defect_of_one_act_ends_its_job_only_and_tells_no_secret(platform, caplog):
     def broken(call, setting):
         raise ValueError(call.secret("owner-auth").reveal().decode())
 
     with Jobs(platform, {**ACTS, "broken": broken}) as jobs:
         job = jobs.run("broken", owner_auth=b"very secret")
         assert (job.result, job.error, job.hint) == (JobResult.FAILED, "LmsError", LmsError.hint)
-        assert "very secret" not in repr(job)
+        assert "very secret" not in repr(job) + caplog.text
+        assert "in job 1, broken: ValueError" in caplog.text
+        assert "in broken" in caplog.text  # where, for whoever reports it
         assert jobs.run("status").result is JobResult.DONE
 
 
