@@ -33,7 +33,7 @@ from lms.model.packages import (
     MsaApproval,
     Source,
 )
-from lms.model.policies import POLICY_REF, DuplicationPolicy
+from lms.model.policies import POLICY_REF, PRESET_OWNER, DuplicationPolicy
 from lms.model.secret import Secret
 from lms.model.tpm import Attestation
 from lms.model.trust import Identity, Role
@@ -243,6 +243,12 @@ class Platform:
         return DuplicationPolicy.of((owner.approval_root_name,), (owner.recovery_key_name,) if self.offline else ())
 
     @property
+    def adopted(self) -> SoftwareKey:
+        """A DRSK as tpm_keys makes it."""
+        attributes = DRSK_ATTRIBUTES & ~Attributes.NO_DA
+        return software_key(f"{self.label} adopted", attributes, policy=duplication_policy_digest(PRESET_OWNER))
+
+    @property
     def drsk(self) -> SoftwareKey:
         return software_key(f"{self.label} DRSK", DRSK_ATTRIBUTES, policy=duplication_policy_digest(self.policy))
 
@@ -333,6 +339,28 @@ def foreign_public(attributes: int, label: str) -> bytes:
     """TPM2B_PUBLIC of a symmetric cipher object, which `lms.wire.tpm.public` does not read."""
     area = Writer().u16(0x0025).u16(SHA256).u32(attributes).sized(b"").u16(0x0006).u16(128).u16(ALG_NULL)
     return sized(bytes(area.sized(hashlib.sha256(label.encode()).digest())))
+
+
+def adopted_package(platform: Platform | None = None) -> MigrationPackage:
+    """An archive with an adopted DRSK for vault and token, and nothing else."""
+    platform = platform or make_platform()
+    owner, drsk, whole = platform.world.owner, platform.adopted, make_package(platform)
+    (key,) = whole.migrating_keys
+    approvals = (platform.world.approve(duplication_select(vault().name)),)
+    key = replace(
+        key,
+        key_id=drsk.name,
+        type=KeyType.MK,
+        public=drsk.public,
+        policy=PRESET_OWNER,
+        certification=None,
+        blobs=(
+            platform.blob(drsk, VAULT, vault().public, approvals),
+            platform.blob(drsk, TOKEN, owner.recovery_key),
+        ),
+        passwords=(),
+    )
+    return replace(whole, content_keys=(), child_keys=(), migrating_keys=(key,))
 
 
 def make_package(platform: Platform | None = None) -> MigrationPackage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from lms.model.tpm import SealedObject
@@ -75,6 +76,16 @@ class TpmKeys:
     def child(self) -> SealedObject:
         """The child's two files."""
         return SealedObject(*((self._directory / f"child.{part}").read_bytes() for part in ("pub", "prv")))
+
+    def lock_out(self) -> None:
+        """Guess another program's password, where the TPM takes no second guess."""
+        self.run("dictionarylockout", "-s", "-n", "1", "-t", "1000", "-l", "1000")
+        files = ("-r", "guessed.prv", "-u", "guessed.pub")
+        self.run("create", "-C", DRSK, *files, "-p", "right", "-i", "-", "-a", "userwithauth", stdin=b"another's")
+        self.run("load", "-C", DRSK, "-u", "guessed.pub", "-r", "guessed.prv", "-c", "guessed.ctx")
+        with suppress(subprocess.CalledProcessError):
+            self.run("unseal", "-c", "guessed.ctx", "-p", "wrong")
+        self.run("flushcontext", "-t")
 
     def taken_out(self) -> bytes:
         """The DRSK's TPM2B_SENSITIVE in the clear, by nothing but the owner password."""

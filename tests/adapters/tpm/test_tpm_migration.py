@@ -10,6 +10,7 @@ from lms.errors import (
     BadAttributes,
     BadRequest,
     BlobRefused,
+    DestinationNotAllowed,
     KeyNotFound,
     NotMigratable,
     OwnerAuthFailed,
@@ -17,14 +18,15 @@ from lms.errors import (
 )
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
 from lms.model.packages import MsaApproval
-from lms.model.policies import Branch, BranchKind, DuplicationPolicy
+from lms.model.policies import PRESET_OWNER, Branch, BranchKind, DuplicationPolicy
 from lms.model.secret import Secret
 from lms.model.tpm import OuterWrap
 from lms.wire.tpm.policy import authorize
-from lms.wire.tpm.public import name_of, signing_template
+from lms.wire.tpm.public import DRSK_ATTRIBUTES, Attributes, name_of, signing_template, vault_public
 from lms.wire.tpm.sensitive import matches
 from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC, rewrap, unwrap_inner, unwrap_outer, wrap_inner, wrap_outer
 from tests.adapters.tpm.bench import NOTHING, OWNER, PROBE, Msa, RecoveryKey
+from tests.support.documents import software_key
 
 
 def opened(platform, recovery, duplicated):
@@ -48,6 +50,31 @@ def test_duplicate_to_the_recovery_key_without_an_approval(platform):
     platform.make_drsk()
     duplicated = platform.duplicate(platform.recovery.public, platform.recovery.branch)
     assert matches(opened(platform, platform.recovery, duplicated), platform.drsk)
+
+
+def test_the_preset_takes_a_key_to_a_token_or_a_vault_and_to_no_peer(platform):
+    platform.make_drsk(PRESET_OWNER)
+    (branch,) = PRESET_OWNER.branches
+    token, vault = RecoveryKey(), RecoveryKey()
+    vault.public = vault_public(vault.key.public_key())
+    for destination in (token, vault):
+        duplicated = platform.duplicate(destination.public, branch)
+        assert matches(opened(platform, destination, duplicated), platform.drsk)
+    with pytest.raises(OwnerAuthFailed):
+        platform.duplicate(token.public, branch, owner_auth=Secret(b"a guess"))
+    for attributes in (DRSK_ATTRIBUTES, DRSK_ATTRIBUTES & ~Attributes.NO_DA):
+        with pytest.raises(DestinationNotAllowed):
+            platform.duplicate(software_key("peer", attributes).public, branch)
+
+
+def test_our_keys_have_no_such_branch(platform):
+    platform.make_drsk()
+    (branch,) = PRESET_OWNER.branches
+    with pytest.raises(BadRequest):
+        platform.duplicate(platform.recovery.public, branch)
+    platform.policy = PRESET_OWNER  # not the key's
+    with pytest.raises(PolicyRefused):
+        platform.duplicate(platform.recovery.public, branch)
 
 
 def test_each_duplication_has_an_inner_key_of_its_own(platform):

@@ -10,6 +10,7 @@ from lms.errors import ApprovalPending, Denied, LmsError, NotAtAuthority, NotAut
 from lms.model.authorities import Kind, RequestState
 from lms.model.keys import digits
 from lms.service.keeping import Limits
+from lms.service.keeping.access import served_by_policy
 from lms.wire.enrolment import read_platform_enrolment
 from tests.support.asking import House, id_of, pair_of
 from tests.support.documents import make_platform, uuid
@@ -89,6 +90,14 @@ def test_the_second_request_replaces_the_first_in_another_owners_queue(shared):
         asker = shared.asker(STRANGER, claimed.id)
         asker.upload(shared.restore_request(claimed, STRANGER, bytes([number]) * 16))
         assert len(asker.query().requests) == 1
+
+
+def test_the_policy_of_a_key_tells_whose_it_is_and_that_of_an_adopted_one_nothing(shared):
+    mine, theirs = make_platform(), make_platform("theirs", "neighbour")
+    with shared.vault.transaction() as transaction:
+        for claimed in (mine, theirs):
+            assert served_by_policy(transaction, claimed.drsk.public).owner == claimed.world.owner
+            assert served_by_policy(transaction, claimed.adopted.public) is None
 
 
 @pytest.mark.parametrize("kind", ["restore", "enrolment"])
