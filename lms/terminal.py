@@ -6,6 +6,7 @@ import getpass
 import json
 import secrets
 import sys
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -62,6 +63,12 @@ def _words(value: Any) -> str:
 def say(program: str, text: str) -> None:
     """A remark to the person at the terminal."""
     print(f"{program}: {text}", file=sys.stderr)
+
+
+def say_of_none(program: str, listed: Sized, text: str, as_json: bool) -> None:
+    """Tell a person that a list is empty; a program sees it."""
+    if not listed and not as_json:
+        say(program, text)
 
 
 def interrupted(program: str, text: str) -> int:

@@ -15,7 +15,7 @@ from lms.errors import BadRequest
 from lms.files import create_file, read_file, write_file
 from lms.model.jobs import JobState
 from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER_AUTH, TOKEN, TOKEN_PASSWORD
-from lms.terminal import read_secret, say
+from lms.terminal import read_secret, say, say_of_none
 from lms.wire.anchor import read_owned_token
 from lms.wire.trust_list import newer
 
@@ -24,6 +24,11 @@ Answer = dict[str, Any]
 _SECRETS: Final = (OWNER_AUTH, ENDORSEMENT_AUTH)
 # What is nothing of the act's own.
 _OURS: Final = frozenset({"json", "run", "no-daemon", "config", "verb"})
+# Lists, and what a person is told of an empty one.
+_EMPTY: Final = {
+    "packages": "there is no package yet: `lmsctl archive` makes one",
+    "authorities": "no Migration Authority is known: a trust list names them, which comes with `lmsctl enroll msa`",
+}
 # Which options belong to which destination; what belongs to another one would be given in vain.
 _ENROLLED_BY: Final = {"msa": {"request-to", GRANT, "via", "id"}, "ma": {"id"}, "token": set[str]()}
 
@@ -49,6 +54,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     answer, _ = Order(verb, arguments.config, options, inputs, no_daemon=arguments.no_daemon).run()
     if answer.pop("only-copy", False):
         say("lmsctl", "the only copy lies on this machine: name directories for it in `archives`")
+    if verb in _EMPTY:
+        say_of_none("lmsctl", answer[verb], _EMPTY[verb], arguments.json)
     if request_to is not None and "document" in answer:
         create_file(Path(request_to), base64.b64decode(answer.pop("document")), mode=0o644)
     if register is not None:

@@ -16,7 +16,7 @@ from lms.cli.running import Order
 from lms.errors import BadRequest, FileExists
 from lms.files import create_file, read_file
 from lms.names import DATA, ENDORSEMENT_AUTH, OWNER_AUTH, PASSWORD, PRIVATE, PUBLIC, USER_PASSWORD
-from lms.terminal import read_secret
+from lms.terminal import read_secret, say_of_none
 from lms.wire.document import MIB
 from lms.wire.tpm.esys import tss2_pem, tss2_private_key
 
@@ -151,4 +151,6 @@ def seal(arguments: argparse.Namespace) -> Answer:
 
 def keys(arguments: argparse.Namespace) -> Answer:
     """List what is registered, without values."""
-    return _order(arguments).run()[0]
+    answer, _ = _order(arguments).run()
+    say_of_none("lmsctl", answer["entries"], "nothing is registered here that is yours to see", arguments.json)
+    return answer

@@ -131,6 +131,8 @@ class Follower:
         words = " and ".join(f"'{word}'" for word in job.waiting)
         text = job.message or f"cannot finish {job.verb}"
         how = ", ".join(f"`lmsctl supply {job.number} {word} FILE`" for word in job.waiting)
+        if _has_generated(job):
+            how = f"`lmsctl collect {job.number} {OWNER_AUTH} FILE`, keep FILE, then {how}"
         return kind(f"{text}; job {job.number} waits for {words}, and this is no terminal: {how}")
 
 
@@ -154,9 +156,14 @@ def ask_for(service: Service, path: str, job: Job, word: str, *, why: bool = Tru
     return asked_for(word)
 
 
+def _has_generated(job: Job) -> bool:
+    """Whether it may hand out an owner authorisation: a TPM that has one refuses first."""
+    return OWNER_AUTH in job.waiting and job.error is None
+
+
 def _generated(service: Service, path: str, job: Job, word: str) -> bytes | None:
     """An owner authorisation that was made for this TPM, when the person has it; None where none was."""
-    if word != OWNER_AUTH or job.error is not None:
+    if word != OWNER_AUTH or not _has_generated(job):
         return None
     try:
         value = service.collect(path, word)

@@ -1,18 +1,20 @@
-"""`lmsctl jobs`, `supply`, `cancel`: acts in progress at `lmsd` (DESIGN §4)."""
+"""`lmsctl jobs`, `supply`, `collect`, `cancel`: acts in progress at `lmsd` (DESIGN §4)."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lms.cli.following import ask_for, asked_for
 from lms.cli.running import bus_of
 from lms.cli.service import Service
-from lms.errors import BadRequest, NoSuchJob
+from lms.errors import BadRequest, FileExists, NoSuchJob
+from lms.files import create_file
 from lms.model.jobs import Job
-from lms.terminal import say
+from lms.terminal import say, say_of_none
 
 Answer = dict[str, Any]
 Verb = Callable[[str, str, Callable[[argparse.Namespace], Answer]], argparse.ArgumentParser]
@@ -26,6 +28,11 @@ def add_verbs(verb: Verb) -> None:
     made.add_argument("job", metavar="JOB", type=int, help="its number")
     made.add_argument("word", metavar="WORD", help="what it is, as `jobs` names it")
     made.add_argument("file", metavar="FILE", nargs="?", help="where it is; - is standard input; asked for by default")
+
+    made = verb("collect", "take what a job made, which it hands out once", collect)
+    made.add_argument("job", metavar="JOB", type=int, help="its number")
+    made.add_argument("word", metavar="WORD", help="what it is, as the job names it")
+    made.add_argument("file", metavar="FILE", help="a new file, which only you can read")
 
     verb("cancel", "end a job", cancel).add_argument("job", metavar="JOB", type=int, help="its number")
 
@@ -46,7 +53,9 @@ def _found(service: Service, number: int) -> tuple[str, Job]:
 def jobs(arguments: argparse.Namespace) -> Answer:
     """All jobs that the caller may see."""
     with _service(arguments) as service:
-        return {"jobs": [_facts(job) for job in service.jobs().values()]}
+        found = [_facts(job) for job in service.jobs().values()]
+    say_of_none("lmsctl", found, "there are no jobs", arguments.json)
+    return {"jobs": found}
 
 
 def _facts(job: Job) -> Answer:
@@ -79,6 +88,17 @@ def supply(arguments: argparse.Namespace) -> Answer:
     if sys.stderr.isatty():
         say("lmsctl", "`lmsctl jobs` shows how it goes on")
     return {"job": job.number, "supplied": arguments.word}
+
+
+def collect(arguments: argparse.Namespace) -> Answer:
+    """Write what a job hands out to a new file; it is named before anything is taken, because it is handed out once."""
+    output = Path(arguments.file)
+    if output.exists():
+        raise FileExists(f"cannot create '{output}': file exists")
+    with _service(arguments) as service:
+        path, job = _found(service, arguments.job)
+        create_file(output, service.collect(path, arguments.word))
+    return {"job": job.number, "collected": arguments.word, "file": str(output)}
 
 
 def cancel(arguments: argparse.Namespace) -> Answer:

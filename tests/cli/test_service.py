@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import stat
 import threading
 from types import SimpleNamespace
 
@@ -177,6 +178,40 @@ def test_a_new_owner_authorisation_is_supplied_later(platform, served, token, fi
     files.auth.write_text(generated)
     assert lmsctl(*order, "--owner-auth", files.auth, config=config).exit_code == 0
     assert lmsctl("status", config=config).json["owner-auth-set"]
+
+
+def test_a_new_owner_authorisation_is_collected_by_who_has_no_terminal(platform, served, token, files, tmp_path):
+    config = served(platform).config
+    order = ("provision", "--owner", files.owner, "--fingerprint", token.fingerprint, "--unverified-tpm")
+    said = lmsctl(*order, config=config)
+    how = "`lmsctl collect 1 owner-auth FILE`, keep FILE, then `lmsctl supply 1 owner-auth FILE`"
+    assert how in said.json["message"]
+    collect = ("collect", 1, "owner-auth")
+    assert lmsctl(*collect, files.auth, config=config).json["error"] == "FileExists"
+    kept = tmp_path / "kept"
+    assert lmsctl(*collect, kept, config=config).json == {"job": 1, "collected": "owner-auth", "file": str(kept)}
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert lmsctl(*collect, tmp_path / "again", config=config).json["error"] == "BadRequest"
+    assert not (tmp_path / "again").exists()
+    assert lmsctl("supply", 1, "owner-auth", kept, config=config).exit_code == 0
+    assert lmsctl(*order, "--owner-auth", kept, config=config).exit_code == 0
+    assert lmsctl("status", config=config).json["owner-auth-set"]
+
+
+def test_an_empty_list_is_told_to_a_person_and_empty_for_a_program(provisioned, served):
+    config = served(provisioned).config
+    for verb, listed, words in (
+        ("jobs", "jobs", "there are no jobs"),
+        ("keys", "entries", "nothing is registered"),
+        ("packages", "packages", "`lmsctl archive` makes one"),
+        ("authorities", "authorities", "no Migration Authority is known"),
+    ):
+        said = lmsctl(verb, config=config)
+        assert (said.exit_code, said.json, said.stderr) == (0, {listed: []}, "")
+        said = lmsctl(verb, config=config, as_json=False)
+        assert (said.exit_code, said.stdout) == (0, "")
+        assert said.stderr.startswith("lmsctl: ")
+        assert words in said.stderr
 
 
 def test_a_person_is_asked_for_what_a_job_lacks_and_again_where_it_was_wrong(archived, served, files):
