@@ -16,7 +16,7 @@ from lms.model.authorities import Inventory, Kind, ListedPackage
 from lms.service.archive import archive
 from lms.service.enroll import enroll_authority, trust_list_of
 from tests.support.documents import NOW, uuid
-from tests.support.migration import PLATFORM, Authority, Line, Office, approve_platform, restore
+from tests.support.migration import BOTH_MODES, PLATFORM, Authority, Line, Office, approve_platform, restore
 from tests.support.platform import OWNER_AUTH, Platform
 
 
@@ -38,11 +38,11 @@ class LyingLine(Line):
 class World:
     """A platform that had archived at two authorities, and its disk in a new board; `liar` is asked before `honest`."""
 
-    def __init__(self, directory, machines) -> None:
+    def __init__(self, directory, machines, made: type[Authority]) -> None:
         self.office = Office()
         self.authorities = {}
         for name in ("one", "two"):
-            authority = Authority(directory, self.office, name)
+            authority = made(directory, self.office, name)
             self.authorities[authority.identity.ma_id] = authority
         self.asked: list[Authority] = []
         self.released: Callable[[bytes], bytes] = bytes
@@ -77,9 +77,9 @@ class World:
         return self.office.approve(self.board.store.load_pending().document)
 
 
-@pytest.fixture
-def world(tmp_path, machines):
-    made = World(tmp_path, machines)
+@pytest.fixture(**BOTH_MODES)
+def world(tmp_path, machines, request):
+    made = World(tmp_path, machines, request.param)
     yield made
     for authority in made.authorities.values():
         authority.close()

@@ -62,7 +62,7 @@ from tests.support.documents import (
     uuid,
 )
 from tests.support.keeping import STATION_KEY, station_certificate
-from tests.support.migration import Authority, Office
+from tests.support.migration import BOTH_MODES_IN_TIME, Authority, Office
 from tests.support.restoring import entry_of, register, signed_sheet
 
 WORLD = make_owner()
@@ -159,11 +159,11 @@ def leave(authority: Authority, take: Callable, chip: Platform, document: bytes)
         take(authority.setting, transaction, claim, "192.0.2.7", document)
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
+@pytest.fixture(scope="module", **BOTH_MODES_IN_TIME)
+def scene(tmp_path_factory, request):
     directory = tmp_path_factory.mktemp("scene")
     office = Office()
-    authority = Authority(directory, office)
+    authority = request.param(directory, office)
     trust_list = register_of(office)
     fill(authority, trust_list)
     files = {"trust.xml": trust_list, f"sheets/{OURS.id}.xml": signed_sheet(OURS)}
@@ -285,7 +285,7 @@ def test_a_request_that_is_listed_in_place_of_the_machines_is_not_found_by_its_d
 
 
 def test_an_authority_that_lies_keeps_nobody_from_an_honest_one(scene, tmp_path, capsys):
-    honest_one = Authority(tmp_path, scene.authority.office, "honest")
+    honest_one = type(scene.authority)(tmp_path, scene.authority.office, "honest")
     context = server_context(honest_one.leaf, honest_one.identity.tls_key, [WORLD.owner.ca_certificate])
     with AuthorityServer(("127.0.0.1", 0), lambda: context, honest_one.keeper.at, Limits()) as server:
         addresses = {uuid("ma"): scene.address, uuid("honest"): f"https://127.0.0.1:{server.port}"}

@@ -7,10 +7,11 @@ import pytest
 from lms.authority.connections import Limits
 from lms.authority.server import AuthorityServer
 from lms.authority.tls import server_context
+from tests.support.asking import chip_in_both_modes, vault_chip
 from tests.support.keeping import make_authority
 from tests.support.platform import token
 
-__all__ = ["authority", "serving", "token"]
+__all__ = ["authority", "chip_in_both_modes", "serving", "token", "vault_chip"]
 
 
 @pytest.fixture(scope="session")

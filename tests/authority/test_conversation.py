@@ -27,10 +27,19 @@ from lms.wire.tpm.credential import open_credential
 from tests.support.documents import make_platform
 from tests.support.endpoint import CHALLENGE, INFORMATION, INVENTORY, SESSION, Endpoint
 from tests.support.exchange import restore_request, signed_trust_list
-from tests.support.keeping import STATION_KEY, station_certificate
+from tests.support.keeping import STATION_KEY, make_authority, station_certificate
 from tests.support.tls import MA, pkcs8
 
 TOKEN = b"t" * 32
+
+
+@pytest.fixture(scope="module")
+def authority(chip_in_both_modes, tmp_path_factory):
+    """The authority of all these tests, in either mode."""
+    chip, directory = chip_in_both_modes, tmp_path_factory.mktemp("authority")
+    made = make_authority(directory, None if chip is None else (chip.identity, chip.key))
+    yield made
+    made.store.close()
 
 
 @pytest.fixture

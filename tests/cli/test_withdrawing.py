@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from lms.model.trust import Identity, Pair, Role, TrustedPlatform
+from lms.model.trust import Identity, Mode, Pair, Role, TrustedPlatform
 from lms.wire.trust_list import read_trust_list
 from tests.cli.test_authority import assert_refused
 from tests.cli.test_station import ask, shown
@@ -137,10 +137,11 @@ def station(tmp_path):
     return Station(tmp_path / "desk")
 
 
-@pytest.fixture
-def servings(station, tmp_path):
+@pytest.fixture(params=Mode, ids=[mode.value for mode in Mode])
+def servings(station, tmp_path, request):
     """Two authorities that serve, and the station that is enrolled with the owner of both."""
-    with Serving(tmp_path / "first", station) as first, Serving(tmp_path / "second", station) as second:
+    first, second = (Serving(tmp_path / name, station, request.param) for name in ("first", "second"))
+    with first, second:
         station.enrolled()
         yield first, second
 

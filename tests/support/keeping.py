@@ -1,4 +1,4 @@
-"""A real Migration Authority for tests: a software vault, SQLite, an owner with a station, and one platform."""
+"""A real Migration Authority for tests: a vault, SQLite, an owner with a station, and one platform."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lms.adapters.vault import SqlVault, open_vault
 from lms.model.authorities import AuthorityIdentity, KeptOwner
 from lms.model.secret import Secret
 from lms.model.trust import Identity, Role
+from lms.ports import VaultKey
 from lms.service.keeping import AuthoritySetting, Keeper
 from lms.service.keeping.enrolment import make_software_identity
 from lms.service.keeping.software import SoftwareVaultKey
@@ -45,10 +46,17 @@ def station_certificate(world: OwnerWorld | None = None, identity: Identity = ST
     return tls_certificate(world or make_owner(), identity, key=STATION_KEY, usages=(CLIENT,))
 
 
-def make_authority(directory: Path) -> Authority:
-    """An authority in an empty directory, serving the one owner of the tests."""
-    world = make_owner()
+def in_software() -> tuple[AuthorityIdentity, VaultKey]:
+    """A new authority's identity, and the key of its vault."""
     identity = make_software_identity(uuid("ma"), ("https://ma.example:8443",))
+    assert identity.vault_key is not None
+    return identity, SoftwareVaultKey(identity.vault_key)
+
+
+def make_authority(directory: Path, keys: tuple[AuthorityIdentity, VaultKey] | None = None) -> Authority:
+    """An authority in an empty directory, serving the one owner of the tests; its keys are in software, or these."""
+    world = make_owner()
+    identity, vault_key = keys or in_software()
     key = load_der_private_key(identity.tls_key.reveal(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     leaf = tls_certificate(world, MA, key=key)
@@ -58,7 +66,5 @@ def make_authority(directory: Path) -> Authority:
         transaction.keep_owner(
             KeptOwner(world.owner.fingerprint, world.owner.document, signed_trust_list(), leaf, combined=False)
         )
-    assert identity.vault_key is not None
-    vault_key = SoftwareVaultKey(identity.vault_key)
     setting = AuthoritySetting(identity, store, vault_key, lambda: leaf, lambda: NOW, time.monotonic)
     return Authority(Keeper(setting), identity, store, world, leaf)

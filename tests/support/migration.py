@@ -16,6 +16,8 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
+import pytest
+
 from lms.adapters.tpm import TpmDevice
 from lms.adapters.vault import SqlVault, open_vault
 from lms.model.authorities import AuthorityIdentity, Kind, Peer
@@ -216,6 +218,9 @@ class ChipAuthority(Authority):
 
 BOTH_MODES: Final = MappingProxyType({"params": (Authority, ChipAuthority), "ids": ("software", "tpm")})
 """For `pytest.fixture`: its `request.param` makes an authority, in software and with its vault in a TPM."""
+_SLOWLY: Final = pytest.param(ChipAuthority, marks=pytest.mark.slow)
+BOTH_MODES_IN_TIME: Final = MappingProxyType({"params": (Authority, _SLOWLY), "ids": ("software", "tpm")})
+"""The same, for what is long and much: with its vault in a TPM in `make test-slow`."""
 
 
 def approve_platform(platform: Platform, office: Office, **changes) -> PlatformState:

@@ -144,9 +144,9 @@ def chips(count, label="flood"):
 
 
 @pytest.fixture
-def narrow(tmp_path):
+def narrow(tmp_path, chip_in_both_modes):
     """An authority with room for few requests."""
-    made = House(tmp_path, limits=Limits(requests_per_address=3, requests=7))
+    made = House(tmp_path, limits=Limits(requests_per_address=3, requests=7), chip=chip_in_both_modes)
     yield made
     made.vault.close()
 
