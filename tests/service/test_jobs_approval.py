@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from lms.adapters.opener import OpenerProcess
 from lms.model.jobs import JobResult, JobState
 from lms.service.acts.restore import POLL_S
-from tests.support.documents import NOW
+from tests.support.documents import NOW, PASSWORD, signed_token
 from tests.support.jobs import Jobs
 from tests.support.migration import BOTH_MODES, Office, enrolled
 from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform, no_authority
@@ -80,6 +81,35 @@ def test_an_approval_that_comes_while_the_network_is_away_is_kept(lost):
         jobs.timers.ring()
         assert jobs.settled(job.number).result is JobResult.DONE
     assert lost.board.unseal(lost.child) == PRECIOUS
+
+
+def test_the_token_is_opened_once_for_as_long_as_the_job_waits(lost, machines):
+    """A wrong password is asked for again, and the right one is not tried at each look for the approval."""
+    opened = []
+
+    class Counting(OpenerProcess):
+        def vouch(self, owner) -> None:
+            opened.append(owner)
+            super().vouch(owner)
+
+    bare, office = machines(), lost.office
+    bare.now, bare.connect, bare.opener = NOW, lost.authority.connect, Counting
+    given = {"token": signed_token(office.world), "sheet": office.sheets[lost.board.state.platform_id]}
+    with Jobs(bare) as jobs:
+        job = jobs.run("restore", _OPTIONS, owner_auth=OWNER_AUTH.reveal(), token_password=b"wrong", **given)
+        assert job.waiting == ("token-password",)
+        jobs.supply(job.number, "token-password", PASSWORD.reveal())
+        assert jobs.settled(job.number).waiting == ("approval",)
+        assert len(opened) == 2
+        for _ in range(3):
+            jobs.timers.ring()
+            assert jobs.settled(job.number).waiting == ("approval",)
+        assert len(opened) == 2
+        request = bare.store.load_pending()
+        annex = lost.authority.annex(request.request_id)
+        jobs.supply(job.number, "approval", office.approve(request.document, annex))
+        assert jobs.settled(job.number).result is JobResult.DONE
+    assert bare.unseal(lost.child) == PRECIOUS
 
 
 def test_after_a_restart_the_same_request_waits(lost):

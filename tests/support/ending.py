@@ -8,6 +8,7 @@ from typing import Any
 from lms.adapters.store import JobFile
 from lms.model.jobs import JobState
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE
+from lms.model.trust import Pair, TrustList
 from lms.service.diagnosis import diagnose
 from lms.service.enroll import trust_list_of
 from lms.wire.package_v1 import read_package
@@ -37,11 +38,19 @@ def _state(world: World) -> dict[str, Any]:
         "to enroll": state.to_enroll,
         "enrolled": state.enrolment is not None,
         "request on its way": (state.request_nonce is not None, store.load_pending() is not None),
-        "trust list": None if listed is None else listed.number,
+        "trust list": None if listed is None else (listed.number, _tpms(world, listed)),
+        "trust list that waits for an archive": state.confirmed_list is not None,
         "entries": sorted(str(entry.place) for entry in state.registry.entries),
         "ciphertexts that nobody names": kept - {digest.hex() for digest in state.registry.digests},
         "unfinished jobs": [r for r in _journal(world) if r.job.state is not JobState.FINISHED],
     }
+
+
+def _tpms(world: World, listed: TrustList) -> list[bool]:
+    """Of each TPM of the platform that the owner approved whether it is this one."""
+    state = world.platform.state
+    platform = listed.platform(state.platform_id)
+    return [] if platform is None else [p == Pair(state.ek_name, state.srk_name) for p in platform.pairs]
 
 
 def _journal(world: World):

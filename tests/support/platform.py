@@ -91,6 +91,7 @@ class Platform:
         self.ek_roots: tuple[x509.Certificate, ...] = ()
         self.ek_intermediates: tuple[x509.Certificate, ...] = ()
         self.connect: Callable[[str, UUID, Owner, TrustList | None], RemoteAuthority] = no_authority
+        self.opener = OpenerProcess
         self._tpm: TpmDevice | None = None
 
     def __enter__(self) -> Platform:
@@ -124,7 +125,7 @@ class Platform:
             archives=(ArchiveDirectory(self.archive_directory),),
             now=lambda: self.now,
             host_name="testhost",
-            opener=OpenerProcess,
+            opener=self.opener,
             connect=self.connect,
             ek_roots=self.ek_roots,
             ek_intermediates=self.ek_intermediates,
