@@ -278,6 +278,16 @@ def test_a_withdrawn_station_sees_nothing(station, serving, machine, tmp_path):
     assert station.approve(digits).exit_code == 0
 
 
+def test_a_register_that_an_authority_contradicts_under_its_number_approves_nothing(station, serving, machine):
+    """Two who held the token gave out one number: what the other one said must not get lost by the next."""
+    digits, ours = shown(ask(serving, machine[1])), station.trust_list.read_bytes()
+    other = replace(read_trust_list(ours, station.world.owner), issued=LONG_AGO)
+    station.trust_list.write_bytes(sign(TRUST_LIST.write(other), station.world.signer))
+    assert_refused(station.approve(digits), 6, "TrustListConflict")
+    station.trust_list.write_bytes(ours)
+    assert station.approve(digits).exit_code == 0
+
+
 def test_an_authority_out_of_reach_is_named_and_keeps_nobody_from_the_others(station, serving, machine, tmp_path):
     digits = shown(ask(serving, machine[1]))
     with closing(Serving(tmp_path / "away", station)) as away:
