@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +11,19 @@ import pytest
 from lms.adapters.vault import open_vault
 from lms.assembly import utc_now
 from lms.model.keys import digits
+from lms.model.trust import Mode
 from lms.service.enroll import enroll_authority
 from lms.wire.enrolment import read_authority_enrolment
 from lms.wire.exchange_v1 import DOCUMENTS, TRUST_LIST
 from lms.wire.signature import sign
 from lms.wire.trust_list import read_trust_list
-from tests.support.authority import Place, Program
+from tests.support.authority import Place, Program, kept_port
 from tests.support.documents import make_owner, make_package, make_platform
 from tests.support.exchange import examples
 from tests.support.migration import Office, approve_platform
 from tests.support.platform import OWNER_AUTH, Platform, lmsctl
 from tests.support.restoring import signed_sheet
+from tests.support.swtpm import SoftwareTpm
 
 THEIRS = make_platform()
 """Of the owner `owner`, who is nobody here."""
@@ -239,19 +240,28 @@ def office():
 @pytest.fixture
 def address():
     """Where an authority may listen."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return f"127.0.0.1:{found.getsockname()[1]}"
+    with kept_port() as port:
+        yield f"127.0.0.1:{port}"
 
 
 @pytest.fixture
-def place(tmp_path, office, address):
+def chip(tmp_path):
+    """The authority's TPM."""
+    machine = SoftwareTpm(tmp_path / "chip").start()
+    yield machine
+    machine.remove()
+
+
+@pytest.fixture(params=Mode, ids=[mode.value for mode in Mode])
+def place(tmp_path, office, address, chip, request):
     """An authority that its owner granted."""
     place = Place(tmp_path / "ma")
-    place.configure(None, listen=f'"{address}"')
-    place.run("init", "--address", f"https://{address}", "--output", place.request)
-    request = place.request.read_bytes()
+    place.configure(chip.tcti if request.param is Mode.TPM else None, listen=f'"{address}"')
+    made = place.run("init", "--address", f"https://{address}", "--output", place.request, "--unverified-tpm")
+    assert made.json["mode"] == request.param.value
+    asked = place.request.read_bytes()
     grant = tmp_path / "grant"
-    grant.write_bytes(office.grant(request, read_authority_enrolment(request).request_id))
+    grant.write_bytes(office.grant(asked, read_authority_enrolment(asked).request_id))
     assert place.enroll(grant, office.token).exit_code == 0
     return place
 

@@ -26,7 +26,7 @@ from lms.service.diagnosis import Reason, diagnose
 from lms.service.register import Where, register_item
 from lms.service.setting import NO_SECRET
 from tests.service.test_provision import assert_works
-from tests.support.migration import Authority, Office, enrolled, restore
+from tests.support.migration import BOTH_MODES, Office, enrolled, restore
 from tests.support.platform import Platform, platform_of
 
 SECRETS = (b"value", b"another")
@@ -185,10 +185,11 @@ def test_cut_anywhere_and_run_again_everything_is_kept(clone, tmp_path, monkeypa
     assert cuts > len(before) / 2  # it was cut, and more than once
 
 
-def test_two_machines_of_one_platform_the_first_is_retired_and_says_so(machines, tmp_path):
+@pytest.mark.parametrize("made", BOTH_MODES["params"], ids=BOTH_MODES["ids"])
+def test_two_machines_of_one_platform_the_first_is_retired_and_says_so(machines, tmp_path, made):
     office, directory = Office(), tmp_path / "world"
     directory.mkdir()
-    authority = Authority(directory, office)
+    authority = made(directory, office)
     machine = enrolled(machines(), office, authority)
     other = machines(disk_of=machine.directory)
     other.now, other.connect = machine.now, authority.connect
