@@ -8,17 +8,22 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from tpm2_pytss.TSS2_Exception import TSS2_Exception
+from tpm2_pytss.types import TPM2B_PRIVATE
 
 from lms.adapters.store import AuthorityDirectory
 from lms.adapters.tpm import TpmDevice
 from lms.adapters.vault import open_vault
 from lms.errors import BlobRefused, InnerKeyMismatch, MalformedStructure, NotInitialised
+from lms.model.keys import SRK_HANDLE, Algorithm
 from lms.service.keeping.chip import ChipVaultKey
 from lms.service.keeping.enrolment import software_opener
 from lms.service.keeping.software import SoftwareVaultKey
+from lms.service.setting import NO_SECRET
+from tests.adapters.tpm.bench import plain_esapi
 from tests.support.migration import Authority, ChipAuthority, Office, enrolled
-from tests.support.operator import GUESSES, SoftwareKey, loot_of
-from tests.support.platform import Platform
+from tests.support.operator import GUESSES, SoftwareKey, Thief, loot_of
+from tests.support.platform import PRECIOUS, Platform
 from tests.support.swtpm import SoftwareTpm
 
 KINDS = [Authority, ChipAuthority]
@@ -36,7 +41,7 @@ def stores(tmp_path_factory):
         AuthorityDirectory(directory / "state").save(authority.identity)
         with Platform(tmp_path_factory.mktemp("machine")) as platform:
             enrolled(platform, office, authority)
-            made[kind] = (directory, platform.state.platform_id, office.world)
+            made[kind] = (directory, platform.state.platform_id, office.world, platform.seal())
         authority.close()
     return made
 
@@ -57,11 +62,21 @@ def chips(tmp_path):
         machine.remove()
 
 
+@pytest.fixture
+def own_tpm(tmp_path):
+    """A TPM of the thief's: how to reach it, and its SRK."""
+    machine = SoftwareTpm(tmp_path / "own").start()
+    with TpmDevice(machine.tcti) as tpm:
+        srk = tpm.ensure_srk(SRK_HANDLE, Algorithm.ECC_P256, NO_SECRET)
+    yield machine.tcti, srk
+    machine.remove()
+
+
 class Copy:
     """What a thief has of an authority."""
 
-    def __init__(self, directory, platform_id, chips) -> None:
-        self.directory, self._chips = directory, chips
+    def __init__(self, directory, platform_id, child, chips) -> None:
+        self.directory, self.child, self._chips = directory, child, chips
         self.identity = AuthorityDirectory(directory / "state").load()
         vault = open_vault(f"sqlite:///{directory / 'ma.sqlite'}")
         with vault.transaction() as transaction:
@@ -79,9 +94,9 @@ class Copy:
 @pytest.fixture
 def copied(stores, chips, tmp_path):
     def copy(kind):
-        directory, platform_id, world = stores[kind]
+        directory, platform_id, world, child = stores[kind]
         shutil.copytree(directory, tmp_path / "copy", ignore=shutil.ignore_patterns(".lock", "log"))
-        return Copy(tmp_path / "copy", platform_id, chips), world
+        return Copy(tmp_path / "copy", platform_id, child, chips), world
 
     return copy
 
@@ -95,6 +110,25 @@ def test_a_copied_store_opens_nothing_without_the_inner_key(copied, kind):
         with pytest.raises((BlobRefused, MalformedStructure)):
             own.opens(loot, outer, guess)
     assert own.opens(loot, outer, loot.inner_key(world))
+
+
+@kinds
+def test_a_copied_store_gives_a_tpm_of_the_thiefs_nothing_to_use(copied, kind, own_tpm):
+    copy, world = copied(kind)
+    tcti, srk = own_tpm
+    loot = copy.loot
+    outer = copy.key.rewrap(loot.key.key_id, loot.blob.outer, srk)
+    with plain_esapi(tcti) as esapi:
+        thief = Thief(esapi, loot, copy.child)
+        blob = TPM2B_PRIVATE.unmarshal(outer.duplicate)[0]
+        with pytest.raises(TSS2_Exception), thief.loaded(thief.srk, blob, loot.key.public):
+            pass
+        with pytest.raises(TSS2_Exception):
+            thief.unsealed(thief.srk, copy.child)
+        for guess in GUESSES:
+            with pytest.raises(TSS2_Exception):
+                thief.imported(thief.srk, outer, guess)
+        assert thief.imported(thief.srk, outer, loot.inner_key(world)) == PRECIOUS.reveal()
 
 
 def test_the_key_of_a_vault_in_software_opens_no_inner_key(copied):

@@ -86,15 +86,12 @@ def opens_inner(loot: Loot, inner_blob: bytes, inner_key: bytes | None) -> bool:
     return matches(unwrap_inner(inner_blob, loot.key.key_id, inner_key), loot.key.public)
 
 
-class Operator:
-    """At the TPM of an authority, past our adapter."""
+class Thief:
+    """At a TPM of his own, past our adapter, with what an authority keeps and what hung below the platform's key."""
 
-    def __init__(self, esapi: ESAPI, identity: AuthorityIdentity, loot: Loot, child: SealedObject) -> None:
-        self.esapi, self.identity, self.loot, self.child = esapi, identity, loot, child
-        self.vault = esapi.tr_from_tpmpublic(VAULT_HANDLE)
-        esapi.tr_set_auth(self.vault, identity.chip.vault_auth.reveal())
+    def __init__(self, esapi: ESAPI, loot: Loot, child: SealedObject) -> None:
+        self.esapi, self.loot, self.child = esapi, loot, child
         self.srk = esapi.tr_from_tpmpublic(SRK_HANDLE)
-        esapi.tr_set_auth(ESYS_TR.OWNER, OWNER_AUTH.reveal())
 
     @contextmanager
     def loaded(self, parent, private, public: bytes) -> Iterator[ESYS_TR]:
@@ -116,6 +113,31 @@ class Operator:
         finally:
             self.esapi.flush_context(session)
 
+    def unsealed(self, key, child: SealedObject) -> bytes:
+        """What hangs below a key."""
+        with self.loaded(key, TPM2B_PRIVATE.unmarshal(child.private)[0], child.public) as sealed:
+            return bytes(self.esapi.unseal(sealed))
+
+    def imported(self, parent, outer: OuterWrap, inner_key: bytes | None) -> bytes:
+        """Import below a parent, load, and unseal the platform's child: all that the DRSK is good for."""
+        symmetric = _NO_INNER_WRAP if inner_key is None else TPMT_SYM_DEF_OBJECT.unmarshal(AES_128_CFB_SYMMETRIC)[0]
+        public = TPM2B_PUBLIC.unmarshal(self.loot.key.public)[0]
+        data = TPM2B_DATA(inner_key or b"")
+        private = self.esapi.import_(parent, data, public, _private(outer), _seed(outer), symmetric)
+        with self.loaded(parent, private, self.loot.key.public) as drsk:
+            return self.unsealed(drsk, self.child)
+
+
+class Operator(Thief):
+    """At the TPM of an authority, with every authorisation of it."""
+
+    def __init__(self, esapi: ESAPI, identity: AuthorityIdentity, loot: Loot, child: SealedObject) -> None:
+        super().__init__(esapi, loot, child)
+        self.identity = identity
+        self.vault = esapi.tr_from_tpmpublic(VAULT_HANDLE)
+        esapi.tr_set_auth(self.vault, identity.chip.vault_auth.reveal())
+        esapi.tr_set_auth(ESYS_TR.OWNER, OWNER_AUTH.reveal())
+
     def rewrapped(self, parent) -> OuterWrap:
         """The blob passed on to any parent, as the operator likes."""
         duplicate, seed = self.esapi.rewrap(
@@ -130,20 +152,6 @@ class Operator:
             return self.rewrapped(parent)
         finally:
             self.esapi.flush_context(parent)
-
-    def unsealed(self, key, child: SealedObject) -> bytes:
-        """What hangs below a key."""
-        with self.loaded(key, TPM2B_PRIVATE.unmarshal(child.private)[0], child.public) as sealed:
-            return bytes(self.esapi.unseal(sealed))
-
-    def imported(self, parent, outer: OuterWrap, inner_key: bytes | None) -> bytes:
-        """Import below a parent, load, and unseal the platform's child: all that the DRSK is good for."""
-        symmetric = _NO_INNER_WRAP if inner_key is None else TPMT_SYM_DEF_OBJECT.unmarshal(AES_128_CFB_SYMMETRIC)[0]
-        public = TPM2B_PUBLIC.unmarshal(self.loot.key.public)[0]
-        data = TPM2B_DATA(inner_key or b"")
-        private = self.esapi.import_(parent, data, public, _private(outer), _seed(outer), symmetric)
-        with self.loaded(parent, private, self.loot.key.public) as drsk:
-            return self.unsealed(drsk, self.child)
 
     def stripped(self, inner_key: bytes | None) -> bool:
         """Pass the blob on to no parent at all: what is left has no outer wrap."""
