@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.support.swtpm import SoftwareTpm
+
 _LOADED = "import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}} & {{{names}}}))"
 _LARGE = ("psycopg", "requests", "sqlalchemy", "urllib3", "zeep")
 
@@ -21,6 +23,16 @@ def loaded(module: str, *names: str) -> list[str]:
 @pytest.mark.parametrize("module", ["lms.assembly", "lms.daemon", "lms.boot", "lms.cli.main"])
 def test_what_speaks_to_no_authority_and_keeps_no_vault_loads_neither_library(module):
     assert loaded(module, *_LARGE) == []
+
+
+def test_looking_at_a_tpm_takes_no_libtss2(tmp_path):
+    tpm = SoftwareTpm(tmp_path).start()
+    look = f"lms.daemon, lms.adapters.tpm; t = lms.adapters.tpm.TpmDevice('{tpm.tcti}'); t.owner_auth_is_set()"
+    try:
+        assert loaded(f"{look}; t.read_public(0x81000004)", "tpm2_pytss") == []
+        assert loaded(f"{look}; t.random(8)", "tpm2_pytss") == ["tpm2_pytss"]
+    finally:
+        tpm.remove()
 
 
 def test_libraries_that_are_loaded_are_found():

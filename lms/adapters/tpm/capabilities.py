@@ -1,17 +1,20 @@
-"""TPM2_GetCapability and TPM2_FlushContext as bytes (TPM 2.0 Library Part 3).
+"""TPM2_GetCapability, TPM2_ReadPublic and TPM2_FlushContext as bytes (TPM 2.0 Library Part 3).
 
-Past ESAPI, because it cannot flush a session that it did not open, and because the lists that tpm2_pytss
-returns read freed memory when they are used carelessly.
+Past ESAPI: looking at a TPM takes no libtss2, ESAPI cannot flush a session that it did not open, and the lists that
+tpm2_pytss returns read freed memory when they are used carelessly.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from lms.adapters.tpm.channel import DeadlineTcti, command
+from lms.adapters.tpm.channel import Channel, command
+from lms.adapters.tpm.responses import doing
+from lms.errors import BadRequest
 from lms.wire.tpm.marshal import Reader
 
 _CC_FLUSH_CONTEXT: Final = 0x165
+_CC_READ_PUBLIC: Final = 0x173
 _CC_GET_CAPABILITY: Final = 0x17A
 _CAP_HANDLES: Final = 1
 _CAP_COMMANDS: Final = 2
@@ -33,32 +36,48 @@ OWNER_AUTH_SET: Final = 1 << 0
 LOCKOUT_AUTH_SET: Final = 1 << 2
 
 
-def _handles(channel: DeadlineTcti, first: int) -> tuple[int, ...]:
+def _handles(channel: Channel, first: int) -> tuple[int, ...]:
     reader = Reader(channel.execute(command(_CC_GET_CAPABILITY, _CAP_HANDLES, first, _COUNT)))
     reader.raw(1 + 4)  # moreData, capability
     return tuple(reader.u32() for _ in range(reader.u32()))
 
 
-def persistent_handles(channel: DeadlineTcti) -> tuple[int, ...]:
+def persistent_handles(channel: Channel) -> tuple[int, ...]:
     """All persistent handles in use."""
     return _handles(channel, _PERSISTENT)
 
 
-def permanent(channel: DeadlineTcti) -> int:
+def require_persistent(handle: int) -> None:
+    """Raises BadRequest for any other handle."""
+    if handle >> 24 != _PERSISTENT >> 24:
+        raise BadRequest(f"cannot use {handle:#x}: not a persistent handle")
+
+
+def public_at(channel: Channel, handle: int) -> bytes | None:
+    """TPM2B_PUBLIC of the key at a persistent handle; None where there is none."""
+    require_persistent(handle)
+    with doing(f"find the key at {handle:#x}"):
+        if handle not in persistent_handles(channel):
+            return None
+        answer = channel.execute(command(_CC_READ_PUBLIC, handle))
+    return answer[: 2 + int.from_bytes(answer[:2], "big")]
+
+
+def permanent(channel: Channel) -> int:
     """TPMA_PERMANENT."""
     reader = Reader(channel.execute(command(_CC_GET_CAPABILITY, _CAP_TPM_PROPERTIES, _PT_PERMANENT, 1)))
     reader.raw(1 + 4 + 4 + 4)  # moreData, capability, count, property
     return reader.u32()
 
 
-def implements(channel: DeadlineTcti, code: int) -> bool:
+def implements(channel: Channel, code: int) -> bool:
     """Whether the TPM has the command with this TPM_CC."""
     reader = Reader(channel.execute(command(_CC_GET_CAPABILITY, _CAP_COMMANDS, code, 1)))
     reader.raw(1 + 4)  # moreData, capability
     return code in [reader.u32() & _COMMAND_INDEX for _ in range(reader.u32())]
 
 
-def flush_all(channel: DeadlineTcti) -> None:
+def flush_all(channel: Channel) -> None:
     """Free all slots: for a TPM without resource manager, whose only user we are."""
     for first in (_TRANSIENT, _LOADED_SESSION, _SAVED_SESSION):
         for handle in _handles(channel, first):

@@ -1,7 +1,7 @@
 """The way to the TPM and back, with a deadline for each command (TCG TSS 2.0 TCTI Specification).
 
 The TCTIs of libtss2 wait for ever where a TPM does not answer. It is also the one place where all bytes pass:
-tests listen and break things here.
+tests listen and break things here. libtss2 is not needed for it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
-from tpm2_pytss.constants import TSS2_RC
-from tpm2_pytss.TCTI import PyTCTI
-from tpm2_pytss.TSS2_Exception import TSS2_Exception
-
 from lms.errors import BadConfiguration
 
 Observer = Callable[[bytes, bytes], None]
@@ -28,10 +24,19 @@ Observer = Callable[[bytes, bytes], None]
 An OSError that it raises is a failure of the transport at this point.
 """
 
+RESPONSE_MAX: Final = 4096
 _HEADER_SIZE: Final = 10
-_RESPONSE_MAX: Final = 4096
+_IO_ERROR: Final = 0xA000A  # TSS2_TCTI_RC_IO_ERROR
 _RC_INITIALIZE: Final = 0x100
 _STARTUP_CLEAR: Final = bytes.fromhex("80010000000c000001440000")
+
+
+class Refused(Exception):
+    """A command failed: `rc` is the TPM's response code, or that of the transport."""
+
+    def __init__(self, rc: int) -> None:
+        super().__init__(f"{rc:#x}")
+        self.rc = rc
 
 
 class Endpoint(Protocol):
@@ -84,7 +89,7 @@ class SocketEndpoint:
         response = b""
         while not _complete(response):
             self._socket.settimeout(_left(expires))
-            part = self._socket.recv(_RESPONSE_MAX)
+            part = self._socket.recv(RESPONSE_MAX)
             if not part:
                 raise OSError("the TPM closed the connection")
             response += part
@@ -122,7 +127,7 @@ class DeviceEndpoint:
         while not _complete(response):
             if not poll.poll(_left(expires) * 1000):
                 continue
-            part = os.read(self._descriptor, _RESPONSE_MAX)
+            part = os.read(self._descriptor, RESPONSE_MAX)
             if not part:
                 raise OSError("the TPM device ended its answer early")
             response += part
@@ -140,15 +145,14 @@ class DeviceEndpoint:
         self._pending = False
 
 
-class DeadlineTcti(PyTCTI):  # type: ignore[misc]
-    """A TCTI that answers, or fails with TSS2_TCTI_RC_IO_ERROR, within `deadline_s` seconds.
+class Channel:
+    """Answers, or fails with TSS2_TCTI_RC_IO_ERROR, within `deadline_s` seconds; failures are Refused.
 
     A TPM that was not started is started (TPM2_Startup, CLEAR), and the command sent once more. `trouble` is what
     the transport said when it failed last.
     """
 
     def __init__(self, endpoint: Endpoint, deadline_s: float, observe: Observer | None = None) -> None:
-        super().__init__(max_size=_RESPONSE_MAX)
         self._endpoint = endpoint
         self._observe = observe
         self._command = b""
@@ -156,7 +160,8 @@ class DeadlineTcti(PyTCTI):  # type: ignore[misc]
         self.deadline_s = deadline_s
         self.trouble = ""
 
-    def do_transmit(self, command: bytes) -> None:
+    def transmit(self, command: bytes) -> None:
+        """Send a command."""
         self._expires = time.monotonic() + self.deadline_s
         self._command = command
         try:
@@ -166,8 +171,8 @@ class DeadlineTcti(PyTCTI):  # type: ignore[misc]
         except OSError as error:
             raise self._failure(error) from error
 
-    def do_receive(self, timeout: int) -> bytes:
-        del timeout  # ESAPI's blocking calls give none
+    def receive(self) -> bytes:
+        """The response, whatever its code."""
         try:
             response = self._endpoint.receive(self._expires)
             if response_code(response) == _RC_INITIALIZE and self._command != _STARTUP_CLEAR:
@@ -181,11 +186,11 @@ class DeadlineTcti(PyTCTI):  # type: ignore[misc]
         return response
 
     def execute(self, command: bytes) -> bytes:
-        """One command without sessions, past ESAPI; the response's parameters. TSS2_Exception where it fails."""
-        self.do_transmit(command)
-        response = self.do_receive(-1)
+        """One command without sessions, past ESAPI; the response's parameters. Refused for any other code than 0."""
+        self.transmit(command)
+        response = self.receive()
         if response_code(response):
-            raise TSS2_Exception(response_code(response))
+            raise Refused(response_code(response))
         return response[_HEADER_SIZE:]
 
     def shut(self) -> None:
@@ -193,10 +198,10 @@ class DeadlineTcti(PyTCTI):  # type: ignore[misc]
         with suppress(OSError):
             self._endpoint.close()
 
-    def _failure(self, error: OSError) -> TSS2_Exception:
+    def _failure(self, error: OSError) -> Refused:
         self.trouble = (error.strerror or str(error)).lower()  # libtss2 passes on the code alone
         self.shut()
-        return TSS2_Exception(TSS2_RC.TCTI_RC_IO_ERROR)
+        return Refused(_IO_ERROR)
 
 
 def response_code(response: bytes) -> int:

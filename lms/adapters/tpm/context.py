@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from tpm2_pytss import ESAPI
@@ -16,8 +15,10 @@ from tpm2_pytss.TSS2_Exception import TSS2_Exception
 from tpm2_pytss.types import TPM2B_PRIVATE, TPM2B_PUBLIC
 
 from lms.adapters.tpm import capabilities
-from lms.adapters.tpm.channel import DeadlineTcti
+from lms.adapters.tpm.channel import Channel
+from lms.adapters.tpm.connection import Salt
 from lms.adapters.tpm.responses import BAD_AUTH, HANDLE, VALUE, doing
+from lms.adapters.tpm.tcti import ChannelTcti
 from lms.errors import AuthFailed, BadRequest, KeyNotFound, MalformedStructure
 from lms.model.keys import Name
 from lms.model.secret import Secret
@@ -26,15 +27,6 @@ from lms.ports import EndorsementKey, Step
 from lms.wire.tpm.public import ALG_RSA, name_of
 
 NOTHING: Final = Secret(b"")
-_PERSISTENT: Final = range(0x81000000, 0x82000000)
-
-
-@dataclass
-class Salt:
-    """The key that salts sessions: its Name once somebody verified it, and the handle where it was last seen."""
-
-    name: Name | None = None
-    handle: int = 0
 
 
 class Session(NamedTuple):
@@ -56,15 +48,13 @@ def read(kind: Any, data: bytes) -> Any:
 
 
 class Context:
-    """A connection to the TPM for one act, used by the worker's thread only.
+    """An ESAPI context for one act.
 
     `endorsement_keys` are those that were found in it, empty before somebody looked; `session` carries the act's
     secrets, None before the first.
     """
 
-    def __init__(
-        self, channel: DeadlineTcti, *, bare: bool, salt: Salt, endorsement_auth: Secret, rsa_deadline_s: float
-    ) -> None:
+    def __init__(self, channel: Channel, salt: Salt, endorsement_auth: Secret, rsa_deadline_s: float) -> None:
         self.channel = channel
         self.salt = salt
         self.endorsement_auth = endorsement_auth
@@ -72,10 +62,7 @@ class Context:
         self.session: Session | None = None
         self._rsa_deadline_s = rsa_deadline_s
         self._open: dict[int, Any] = {}
-        if bare:
-            with doing("reach the TPM"):
-                capabilities.flush_all(channel)
-        self.esapi = ESAPI(channel)
+        self.esapi = ESAPI(ChannelTcti(channel))
 
     def end_session(self) -> None:
         """Free the slot of `session`, if there is one and no reset did."""
@@ -85,11 +72,10 @@ class Context:
                 self.esapi.flush_context(session.handle)
 
     def close(self, *, answers: bool = True) -> None:
-        """Let go of the TPM; nothing is sent to one that does not answer."""
+        """Free what libtss2 holds; nothing is sent to a TPM that does not answer."""
         if answers:
             self.end_session()
         self.esapi.close()
-        self.channel.shut()
 
     @contextmanager
     def flushing(self, handle: Any) -> Iterator[Any]:
@@ -106,8 +92,7 @@ class Context:
     @contextmanager
     def persistent(self, handle: int) -> Iterator[Any]:
         """The key at a persistent handle; KeyNotFound where there is none."""
-        if handle not in _PERSISTENT:
-            raise BadRequest(f"cannot use {handle:#x}: not a persistent handle")
+        capabilities.require_persistent(handle)
         if handle in self._open:  # ESAPI would give the same object again, and close both at once
             yield self._open[handle]
             return
@@ -122,11 +107,7 @@ class Context:
 
     def public_at(self, handle: int) -> bytes | None:
         """TPM2B_PUBLIC of the key at a persistent handle; None where there is none."""
-        try:
-            with self.persistent(handle) as key:
-                return self.public(key)
-        except KeyNotFound:
-            return None
+        return capabilities.public_at(self.channel, handle)
 
     def public(self, key: Any) -> bytes:
         """TPM2B_PUBLIC of a key as ESAPI holds it: what it salts with, whoever sits on the bus.

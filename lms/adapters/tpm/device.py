@@ -5,11 +5,13 @@ A face: each method hands its act to the one thread that owns the TPM.
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from lms.adapters.tpm import attestation, capabilities, keys, migration
-from lms.adapters.tpm.channel import DeadlineTcti, Observer, endpoint_for
-from lms.adapters.tpm.context import NOTHING, Context, Salt
+from lms.adapters.tpm import capabilities
+from lms.adapters.tpm.channel import Channel, Observer, endpoint_for
+from lms.adapters.tpm.connection import Connection, Salt
 from lms.adapters.tpm.responses import doing
 from lms.adapters.tpm.worker import Worker
 from lms.errors import TpmUnavailable
@@ -19,6 +21,26 @@ from lms.model.policies import Branch, DuplicationPolicy
 from lms.model.secret import Secret
 from lms.model.tpm import Attestation, Credential, OuterWrap, SealedObject
 from lms.ports import CertifiedKey, DuplicatedKey, EndorsementKey, Step
+
+
+class _Module:
+    """A module of this package that needs libtss2, imported by its first use."""
+
+    def __init__(self, name: str) -> None:
+        self._name = f"{__package__}.{name}"
+
+    def __getattr__(self, member: str) -> Any:
+        return getattr(import_module(self._name), member)
+
+
+if TYPE_CHECKING:
+    from lms.adapters.tpm import attestation, keys, migration
+    from lms.adapters.tpm.context import Context
+else:
+    attestation, keys, migration = map(_Module, ("attestation", "keys", "migration"))
+
+T = TypeVar("T")
+_NOTHING: Final = Secret(b"")
 
 
 class TpmDevice:
@@ -33,7 +55,7 @@ class TpmDevice:
         self,
         tcti: str,
         *,
-        endorsement_auth: Secret = NOTHING,
+        endorsement_auth: Secret = _NOTHING,
         deadline_s: float = 30.0,
         rsa_deadline_s: float = 180.0,
         observe: Observer | None = None,
@@ -42,11 +64,11 @@ class TpmDevice:
         self._salt = Salt()
         self._endorsement_auth = endorsement_auth
         self._tcti = tcti
-        self._channel: DeadlineTcti | None = None
+        self._channel: Channel | None = None
 
-        def open_context() -> Context:
-            self._channel = DeadlineTcti(endpoint_for(tcti), deadline_s, observe)
-            return Context(
+        def connect() -> Connection:
+            self._channel = Channel(endpoint_for(tcti), deadline_s, observe)
+            return Connection(
                 self._channel,
                 bare=tcti.startswith("swtpm"),
                 salt=self._salt,
@@ -54,7 +76,7 @@ class TpmDevice:
                 rsa_deadline_s=rsa_deadline_s,
             )
 
-        self._worker = Worker(open_context, self._told)
+        self._worker = Worker(connect, self._told)
 
     def _told(self, error: TpmUnavailable) -> TpmUnavailable:
         """What the way to the TPM said: a device that is absent or forbidden is another case than one that hangs."""
@@ -79,14 +101,17 @@ class TpmDevice:
 
     def endorsement_keys(self) -> tuple[EndorsementKey, ...]:
         """All EKs: RSA-2048 first where there is one; also those without a certificate."""
-        return self._worker.run(attestation.endorsement_keys)
+        return self._act(attestation.endorsement_keys)
 
     def trust_salt(self, name: Name) -> None:
         """Salt sessions with this key from now on: an EK that was verified, or the SRK that is pinned."""
         self._salt.name = name
 
+    def _act(self, act: Callable[[Context], T]) -> T:
+        return self._worker.run(lambda tpm: act(tpm.context))
+
     def _permanent(self, bit: int) -> bool:
-        def ask(tpm: Context) -> bool:
+        def ask(tpm: Connection) -> bool:
             with doing("read the TPM's properties"):
                 return bool(capabilities.permanent(tpm.channel) & bit)
 
@@ -102,45 +127,45 @@ class TpmDevice:
 
     def set_owner_auth(self, old: Secret, new: Secret) -> None:
         """TPM2_HierarchyChangeAuth of the owner hierarchy; OwnerAuthFailed."""
-        self._worker.run(lambda tpm: keys.set_owner_auth(tpm, old, new))
+        self._act(lambda tpm: keys.set_owner_auth(tpm, old, new))
 
     def read_public(self, handle: int) -> bytes | None:
         """TPM2B_PUBLIC of the persistent key at `handle`; None where there is no key."""
-        return self._worker.run(lambda tpm: tpm.public_at(handle))
+        return self._worker.run(lambda tpm: capabilities.public_at(tpm.channel, handle))
 
     def ensure_srk(self, handle: int, algorithm: Algorithm, owner_auth: Secret) -> bytes:
         """Derive the SRK, persist it where the handle is free, and return its TPM2B_PUBLIC; HandleOccupied."""
-        return self._worker.run(lambda tpm: keys.ensure_srk(tpm, handle, algorithm, owner_auth))
+        return self._act(lambda tpm: keys.ensure_srk(tpm, handle, algorithm, owner_auth))
 
     def attestation_key(self) -> bytes:
         """TPM2B_PUBLIC of the AK, re-derived in the endorsement hierarchy."""
-        return self._worker.run(attestation.attestation_key)
+        return self._act(attestation.attestation_key)
 
     def create(
         self, parent: int, template: bytes, *, auth: Secret, data: Secret, path: tuple[Step, ...] = ()
     ) -> SealedObject:
         """TPM2_Create below the persistent `parent`, or below the last key of `path`; AuthFailed."""
-        return self._worker.run(lambda tpm: keys.create(tpm, parent, template, auth, data, path))
+        return self._act(lambda tpm: keys.create(tpm, parent, template, auth, data, path))
 
     def create_certified(self, parent: int, template: bytes) -> CertifiedKey:
         """TPM2_Create with empty auth, then TPM2_CertifyCreation by the AK."""
-        return self._worker.run(lambda tpm: attestation.create_certified(tpm, parent, template))
+        return self._act(lambda tpm: attestation.create_certified(tpm, parent, template))
 
     def persist(self, parent: int, key: SealedObject, handle: int, owner_auth: Secret) -> None:
         """TPM2_Load and TPM2_EvictControl; already so is success, another key there is HandleOccupied."""
-        self._worker.run(lambda tpm: keys.persist(tpm, parent, key, handle, owner_auth))
+        self._act(lambda tpm: keys.persist(tpm, parent, key, handle, owner_auth))
 
     def evict(self, handle: int, owner_auth: Secret) -> None:
         """Remove the persistent key at `handle`; absent is success."""
-        self._worker.run(lambda tpm: keys.evict(tpm, handle, owner_auth))
+        self._act(lambda tpm: keys.evict(tpm, handle, owner_auth))
 
     def certify(self, parent: int, key: SealedObject | None, auth: Secret) -> Attestation:
         """TPM2_Certify by the AK of `key` below `parent`, or of `parent` itself where `key` is None."""
-        return self._worker.run(lambda tpm: attestation.certify(tpm, parent, key, auth))
+        return self._act(lambda tpm: attestation.certify(tpm, parent, key, auth))
 
     def sign(self, parent: int, key: SealedObject, auth: Secret, digest: bytes) -> bytes:
         """TPMT_SIGNATURE (ECDSA, SHA-256) by an unrestricted signing key over a 32-byte digest."""
-        return self._worker.run(lambda tpm: keys.sign(tpm, parent, key, auth, digest))
+        return self._act(lambda tpm: keys.sign(tpm, parent, key, auth, digest))
 
     def duplicate(
         self,
@@ -152,7 +177,7 @@ class TpmDevice:
         owner_auth: Secret,
     ) -> DuplicatedKey:
         """TPM2_Duplicate with inner wrap, through one branch (PROTOCOL §2); NotMigratable, PolicyRefused."""
-        return self._worker.run(
+        return self._act(
             lambda tpm: migration.duplicate(tpm, handle, new_parent, policy, branch, approvals, owner_auth)
         )
 
@@ -160,12 +185,12 @@ class TpmDevice:
         self, parent: int, public: bytes, outer: OuterWrap, symmetric: bytes, inner_key: Secret
     ) -> SealedObject:
         """TPM2_Import below the persistent `parent`; BlobRefused."""
-        return self._worker.run(lambda tpm: migration.import_key(tpm, parent, public, outer, symmetric, inner_key))
+        return self._act(lambda tpm: migration.import_key(tpm, parent, public, outer, symmetric, inner_key))
 
     def supports_rewrap(self) -> bool:
         """Whether the TPM has TPM2_Rewrap."""
 
-        def ask(tpm: Context) -> bool:
+        def ask(tpm: Connection) -> bool:
             with doing("read the TPM's commands"):
                 return capabilities.implements(tpm.channel, capabilities.REWRAP)
 
@@ -173,37 +198,37 @@ class TpmDevice:
 
     def rewrap(self, handle: int, auth: Secret, key_id: Name, outer: OuterWrap, new_parent: bytes) -> OuterWrap:
         """TPM2_Rewrap from the persistent key at `handle` to the public key `new_parent`; BlobRefused, AuthFailed."""
-        return self._worker.run(lambda tpm: migration.rewrap(tpm, handle, auth, key_id, outer, new_parent))
+        return self._act(lambda tpm: migration.rewrap(tpm, handle, auth, key_id, outer, new_parent))
 
     def loaded_name(
         self, parent: int, key: SealedObject, probe: SealedObject | None, path: tuple[Step, ...] = ()
     ) -> tuple[Name, Secret]:
         """Load `key` as a transient object, return its Name, and what the sealed `probe` below it holds."""
-        return self._worker.run(lambda tpm: keys.loaded_name(tpm, parent, key, probe, path))
+        return self._act(lambda tpm: keys.loaded_name(tpm, parent, key, probe, path))
 
     def unseal(self, parent: int, key: SealedObject, *, auth: Secret, path: tuple[Step, ...] = ()) -> Secret:
         """TPM2_Unseal of a sealed object below `parent`, or the last key of `path`; AuthFailed."""
-        return self._worker.run(lambda tpm: keys.unseal(tpm, parent, key, auth, path))
+        return self._act(lambda tpm: keys.unseal(tpm, parent, key, auth, path))
 
     def unseal_as_owner(self, parent: int, key: SealedObject, owner_auth: Secret) -> Secret:
         """TPM2_Unseal of a sealed object whose policy is PolicySecret(owner); OwnerAuthFailed."""
-        return self._worker.run(lambda tpm: keys.unseal_as_owner(tpm, parent, key, owner_auth))
+        return self._act(lambda tpm: keys.unseal_as_owner(tpm, parent, key, owner_auth))
 
     def unseal_by_policy(self, parent: int, key: SealedObject, pcrs: tuple[int, ...], auth: Secret) -> Secret:
         """TPM2_Unseal through PolicyPCR and PolicyAuthValue, what is empty left out; PolicyRefused, AuthFailed."""
-        return self._worker.run(lambda tpm: keys.unseal_by_policy(tpm, parent, key, pcrs, auth))
+        return self._act(lambda tpm: keys.unseal_by_policy(tpm, parent, key, pcrs, auth))
 
     def read_pcrs(self, pcrs: tuple[int, ...]) -> dict[int, bytes]:
         """The values of these PCRs in the SHA-256 bank; PcrsMissing where the TPM has none."""
-        return self._worker.run(lambda tpm: keys.read_pcrs(tpm, pcrs))
+        return self._act(lambda tpm: keys.read_pcrs(tpm, pcrs))
 
     def activate(self, ek: Name, activated: int, credential: Credential, endorsement_auth: Secret) -> Secret:
         """TPM2_ActivateCredential with the EK named `ek` for the persistent `activated` (0: the AK).
 
         InnerKeyMismatch where the credential is for another key, KeyNotFound where no EK has this Name.
         """
-        return self._worker.run(lambda tpm: attestation.activate(tpm, ek, activated, credential, endorsement_auth))
+        return self._act(lambda tpm: attestation.activate(tpm, ek, activated, credential, endorsement_auth))
 
     def random(self, size: int) -> bytes:
         """`size` bytes (at most 32) from the TPM's random number generator."""
-        return self._worker.run(lambda tpm: keys.random(tpm, size))
+        return self._act(lambda tpm: keys.random(tpm, size))

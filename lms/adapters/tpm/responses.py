@@ -6,13 +6,12 @@ something else in one command (TPM_RC_VALUE, TPM_RC_SIZE) is told by the caller 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
-from tpm2_pytss.constants import TPM2_RC
-from tpm2_pytss.TSS2_Exception import TSS2_Exception
-
+from lms.adapters.tpm.channel import Refused
 from lms.errors import (
     AuthFailed,
     BadAttributes,
@@ -91,6 +90,8 @@ _BASE_RSP_AUTH_FAILED: Final = 0x1B
 
 def _symbol(code: int) -> str:
     """As "TPM_RC_INTEGRITY"; the number where libtss2 knows no name."""
+    from tpm2_pytss.constants import TPM2_RC
+
     for name, value in vars(TPM2_RC).items():
         if value == code and name.isupper() and name not in ("VER1", "WARN", "FMT1"):
             return f"TPM_RC_{name}"
@@ -118,8 +119,14 @@ def _transport(layer: int, base: int) -> LmsError | None:
     return None
 
 
-def translated(error: TSS2_Exception, action: str, meanings: Meanings) -> LmsError:
-    """The error of ours for one of libtss2; `action` says what could not be done."""
+def _failures() -> tuple[type[Exception], ...]:
+    """What has an `rc`; libtss2 raises nothing before it was loaded."""
+    module = sys.modules.get("tpm2_pytss.TSS2_Exception")
+    return (Refused,) if module is None else (Refused, module.TSS2_Exception)
+
+
+def translated(error: Any, action: str, meanings: Meanings) -> LmsError:
+    """The error of ours for one with an `rc`; `action` says what could not be done."""
     rc = int(error.rc)  # not a TPM_FRIENDLY_INT: that one has words of its own
     layer, code = rc >> 16 & 0xFF, rc & 0xFFFF
     if layer not in _TPM_LAYERS:
@@ -136,5 +143,5 @@ def doing(action: str, meanings: Meanings | None = None) -> Iterator[None]:
     """What fails inside becomes one of our errors, "cannot `action`: …"; `meanings` go before `MEANINGS`."""
     try:
         yield
-    except TSS2_Exception as error:
+    except _failures() as error:
         raise translated(error, action, meanings or {}) from error

@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tpm2_pytss import ESAPI
 
 from lms.adapters.tpm import TpmDevice
-from lms.adapters.tpm.channel import DeadlineTcti, endpoint_for
+from lms.adapters.tpm.channel import Channel, endpoint_for
+from lms.adapters.tpm.tcti import ChannelTcti
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
 from lms.model.packages import MsaApproval
 from lms.model.policies import POLICY_REF, Branch, BranchKind, DuplicationPolicy
@@ -84,8 +85,8 @@ class Platform:
 @contextmanager
 def plain_esapi(tcti: str, observe=None):
     """ESAPI past the adapter, for what it does not do."""
-    channel = DeadlineTcti(endpoint_for(tcti), 30, observe)
-    esapi = ESAPI(channel)
+    channel = Channel(endpoint_for(tcti), 30, observe)
+    esapi = ESAPI(ChannelTcti(channel))
     try:
         yield esapi
     finally:

@@ -14,8 +14,9 @@ from tpm2_pytss.constants import ESYS_TR, TPM2_ALG, TPM2_SE
 from tpm2_pytss.types import TPMT_SYM_DEF
 
 from lms.adapters.tpm import TpmDevice
-from lms.adapters.tpm.channel import DeadlineTcti, endpoint_for
-from lms.adapters.tpm.context import Context, Salt
+from lms.adapters.tpm.channel import Channel, endpoint_for
+from lms.adapters.tpm.connection import Salt
+from lms.adapters.tpm.context import Context
 from lms.errors import AuthFailed, BadConfiguration, TpmUnavailable
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
 from lms.model.secret import Secret
@@ -38,8 +39,8 @@ def test_a_frozen_tpm_is_given_up(new_platform):
 
 
 def test_an_rsa_key_may_take_longer(machine):
-    channel = DeadlineTcti(endpoint_for(machine.tcti), 30.0)
-    context = Context(channel, bare=True, salt=Salt(), endorsement_auth=NOTHING, rsa_deadline_s=180.0)
+    channel = Channel(endpoint_for(machine.tcti), 30.0)
+    context = Context(channel, Salt(), endorsement_auth=NOTHING, rsa_deadline_s=180.0)
     for algorithm, deadline_s in ((Algorithm.ECC_P256, 30.0), (Algorithm.RSA_2048, 180.0)):
         with context.patience(srk_template(algorithm)):
             assert channel.deadline_s == deadline_s
