@@ -6,20 +6,22 @@ import os
 import pty
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lms.files import locked_beside
+from lms.model.exchange import Entry
 from lms.model.keys import digits
-from lms.model.trust import Pair
+from lms.model.trust import Pair, TrustedPlatform
 from lms.wire.exchange_v1 import ENROLMENT_REQUEST
 from lms.wire.restoration import read_restore_approval, read_restore_request
 from lms.wire.signature import sign
-from lms.wire.token_v1 import read_sheet
+from lms.wire.token_v1 import read_sheet, write_sheet
 from lms.wire.trust_list import read_trust_list
 from tests.cli.test_authority import approve, assert_refused
-from tests.support.documents import PASSWORD, make_platform, signed_token
+from tests.support.documents import PASSWORD, adopted_package, make_platform, signed_token
 from tests.support.exchange import platform_request
 from tests.support.restoring import (
     AUTHORITY,
@@ -73,6 +75,7 @@ def test_a_restore_is_approved_by_file(desk):
     assert said.json["request"] == shown(request)
     assert (said.json["platform"], said.json["tpm"], said.json["claimed-by"]) == (str(OURS.id), "new", "the machine")
     assert (said.json["keys"], said.json["sequence"]) == ([OURS.drsk.name.digits], 7)
+    assert said.json["weaker"] is None
     approval = approval_in(desk)
     assert approval.not_after - approval.not_before == timedelta(days=7, minutes=5)
     assert not approval.stolen
@@ -81,6 +84,20 @@ def test_a_restore_is_approved_by_file(desk):
     assert (trust_list.number, trust_list.platform(OURS.id).pairs[1]) == (4, Pair(CHIP.ek.name, CHIP.srk.name))
     assert approval.sheet == desk["sheet"].read_bytes()
     assert read_sheet(approval.sheet)[0].platform_id == OURS.id
+
+
+def test_a_restore_of_an_adopted_key_is_shown_as_that_of_a_weaker_one(desk):
+    (key,) = adopted_package(OURS).migrating_keys
+    sheet = replace(read_sheet(signed_sheet(OURS))[0], policy=key.policy, drsk=key.public)
+    listed = TrustedPlatform(OURS.id, (Pair(OURS.ek.name, OURS.srk.name),), (key.key_id,))
+    desk["sheet"].write_bytes(sign(write_sheet(sheet), WORLD.signer))
+    desk["trust"].write_bytes(signed_list(replace(register(issued=LONG_AGO), platforms=(listed,))))
+    request = ask(desk, entries=(Entry(key.key_id, str(AUTHORITY), key.blobs[0].inner_keys),))
+    said = approve(desk, "--digits", shown(request))
+    assert (said.exit_code, said.json["keys"]) == (0, [key.key_id.digits])
+    assert "owner authorisation alone" in said.json["weaker"]
+    renewed = read_sheet(approval_in(desk).sheet)[0]
+    assert (renewed.policy, renewed.drsk) == (key.policy, key.public)
 
 
 def test_the_next_approval_ends_those_before(desk):

@@ -17,6 +17,7 @@ from lms.service.enrolment import request_enrolment
 from lms.wire.exchange_v1 import TRUST_LIST
 from lms.wire.inspection import inspect_document
 from lms.wire.package_v1 import read_package
+from lms.wire.sheet import accept_sheet
 from lms.wire.signature import sign
 from lms.wire.token_v1 import read_sheet
 from lms.wire.tpm.policy import ADOPTED_OWNER_POLICY, CC_DUPLICATE, MK_POLICY, command_code
@@ -122,6 +123,31 @@ def test_it_comes_back_through_a_blind_authority(world, machines):
     assert (done.state.require_drsk().policy, done.state.require_drsk().birth) == (PRESET_OWNER, None)
     assert {d.kind for d in done.state.destinations} == {DestinationKind.MIGRATION_AUTHORITY}
     assert len(authority.packages(machine.state.platform_id)) == 2
+
+
+def test_a_machine_with_nothing_but_its_sheet_gets_it_back(world, machines):
+    machine, kept, office, authority = world
+    enroll_authority(machine.setting, None, OWNER_AUTH)
+    archive(machine.setting)
+    bare = machines()
+    bare.now, bare.connect = NOW, authority.connect
+    sheet = accept_sheet(machine.state.enrolment.sheet, office.world.owner, None, NOW)
+    known = {"sheet": sheet, "owner": office.world.owner}
+    with pytest.raises(ApprovalPending):
+        restore(bare, **known)
+    pending = bare.store.load_pending()
+    annex = authority.annex(pending.request_id)
+    assert restore(bare, **known, approval=office.approve(pending.document, annex)).changed
+    assert kept.unseal(bare.machine.tcti) == PRECIOUS.reveal()
+
+
+def test_with_its_sheet_it_is_the_platform_that_it_was(world, machines):
+    machine, _, office, _ = world
+    orphan = machines(tpm_of=machine.directory)
+    orphan.now = NOW
+    sheet = accept_sheet(machine.state.enrolment.sheet, office.world.owner, None, NOW)
+    state, _ = orphan.provision(office.token, **SAID, sheet=sheet)
+    assert (state.platform_id, state.require_drsk().policy) == (machine.state.platform_id, PRESET_OWNER)
 
 
 def test_the_sheet_that_is_granted_names_the_preset(world):
