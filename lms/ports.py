@@ -96,6 +96,10 @@ class Tpm(Protocol):
         """Whether the lock-out hierarchy has an authorisation value."""
         ...
 
+    def is_locked_out(self) -> bool:
+        """Whether it refuses all that wrong guesses count for, because there were too many."""
+        ...
+
     def set_owner_auth(self, old: Secret, new: Secret) -> None:
         """TPM2_HierarchyChangeAuth of the owner hierarchy."""
         ...

@@ -8,8 +8,13 @@ import subprocess
 import sys
 
 import pytest
+from tpm2_pytss.constants import ESYS_TR
 
-from lms.errors import AUTHORITY_PROGRAM, EkUntrusted, HandleOccupied, NotProvisioned
+from lms.errors import AUTHORITY_PROGRAM, AuthFailed, EkUntrusted, HandleOccupied, NotProvisioned, TpmLockedOut
+from lms.model.keys import SRK_HANDLE
+from lms.model.secret import Secret
+from lms.wire.tpm.public import Attributes, sealed_template
+from tests.adapters.tpm.bench import plain_esapi
 from tests.support.platform import OWNER_AUTH, lmsctl
 
 
@@ -102,6 +107,32 @@ def test_an_archive_says_where_it_is(archived):
     assert (status["age-days"], status["archived"]) == (0, package["archived"])
     assert "one destination alone" in status["meaning"]
     assert status["findings"] == ["lockout-auth-unset"]
+
+
+def test_a_tpm_that_is_locked_out_is_told_with_what_to_do(provisioned):
+    config = provisioned.write_config()
+    guessed(provisioned)
+    said = lmsctl("status", config=config).json
+    assert "locked-out" in said["findings"]
+    assert said["locked-out"] == TpmLockedOut.hint
+    with plain_esapi(provisioned.machine.tcti) as esapi:
+        esapi.dictionary_attack_lock_reset(lock_handle=ESYS_TR.LOCKOUT)
+    said = lmsctl("status", config=config).json
+    assert "locked-out" not in {*said, *said["findings"]}
+
+
+def guessed(platform) -> None:
+    """Somebody guessed another program's password at this TPM."""
+    platform.tpm.trust_salt(platform.state.srk_name)
+    template = sealed_template(Attributes.USER_WITH_AUTH)
+    guarded = platform.tpm.create(SRK_HANDLE, template, auth=Secret(b"pin"), data=Secret(b"another's"))
+    with plain_esapi(platform.machine.tcti) as esapi:
+        esapi.dictionary_attack_parameters(
+            new_max_tries=1, new_recovery_time=1000, lockout_recovery=1000, lock_handle=ESYS_TR.LOCKOUT
+        )
+    with pytest.raises((AuthFailed, TpmLockedOut)):  # a power cut counts as a guess
+        platform.tpm.unseal(SRK_HANDLE, guarded, auth=Secret(b"guessed"))
+    platform.let_go()
 
 
 @pytest.mark.parametrize("verb", [("archive",), ("enroll", "token"), ("enroll", "ma")], ids=" ".join)

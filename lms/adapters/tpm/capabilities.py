@@ -34,6 +34,7 @@ REWRAP: Final = 0x152
 
 OWNER_AUTH_SET: Final = 1 << 0
 LOCKOUT_AUTH_SET: Final = 1 << 2
+IN_LOCKOUT: Final = 1 << 9
 
 
 def _handles(channel: Channel, first: int) -> tuple[int, ...]:

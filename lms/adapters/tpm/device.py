@@ -125,6 +125,10 @@ class TpmDevice:
         """Whether the lock-out hierarchy has an authorisation value."""
         return self._permanent(capabilities.LOCKOUT_AUTH_SET)
 
+    def is_locked_out(self) -> bool:
+        """Whether it refuses what wrong guesses count for (TPMA_PERMANENT, inLockout)."""
+        return self._permanent(capabilities.IN_LOCKOUT)
+
     def set_owner_auth(self, old: Secret, new: Secret) -> None:
         """TPM2_HierarchyChangeAuth of the owner hierarchy; OwnerAuthFailed."""
         self._act(lambda tpm: keys.set_owner_auth(tpm, old, new))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from lms.errors import TpmLockedOut
 from lms.model.keys import digits
 from lms.model.packages import DestinationKind
 from lms.model.platform import EnrolledDestination, Health, PlatformState
@@ -56,7 +57,7 @@ def status(call: Call, setting: Setting) -> Answer:
     """The state of this platform, compared with its TPM."""
     state = setting.store.load()
     if state is None or state.drsk is None:
-        return {"state": "unprovisioned", "owner-auth-set": setting.tpm.owner_auth_is_set()}
+        return {"state": "unprovisioned", "owner-auth-set": setting.tpm.owner_auth_is_set()} | _lockout(setting)
     reason = diagnose(setting, state)
     answer = facts(state, None if reason is Reason.INTACT else Health.RESTORE_NEEDED)
     answer["destinations"] = [_described(destination) for destination in state.destinations]
@@ -67,8 +68,14 @@ def status(call: Call, setting: Setting) -> Answer:
         "withdrawn": _withdrawn(state),
         "owner-auth-set": setting.tpm.owner_auth_is_set(),
         "lockout-auth-set": setting.tpm.lockout_auth_is_set(),
+        **_lockout(setting),
     }
     return answer | known | _age(setting, state) | {"findings": _findings(state, known)}
+
+
+def _lockout(setting: Setting) -> Answer:
+    """What to do about a TPM that somebody guessed at; absent where nobody did."""
+    return {"locked-out": TpmLockedOut.hint if setting.tpm.is_locked_out() else None}
 
 
 def _explained(reason: Reason, state: PlatformState) -> str:
@@ -110,6 +117,7 @@ def _findings(state: PlatformState, known: Mapping[str, Any]) -> list[str]:
         "retired": bool(state.retired_at),
         "withdrawn": bool(known["withdrawn"]),
         "owner-auth-unset": not known["owner-auth-set"],
+        "locked-out": known["locked-out"] is not None,
         "lockout-auth-unset": not known["lockout-auth-set"],
     }
     return [word for word, is_so in found.items() if is_so]

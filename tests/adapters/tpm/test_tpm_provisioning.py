@@ -125,8 +125,10 @@ def test_guessing_locks_the_tpm(platform):
     sealed = platform.tpm.create(
         SRK_HANDLE, sealed_template(Attributes.USER_WITH_AUTH), auth=Secret(b"pin"), data=Secret(b"secret")
     )
+    assert not platform.tpm.is_locked_out()
     with pytest.raises(AuthFailed):
         platform.tpm.unseal(SRK_HANDLE, sealed, auth=WRONG)
+    assert platform.tpm.is_locked_out()
     with pytest.raises(TpmLockedOut):
         platform.tpm.unseal(SRK_HANDLE, sealed, auth=Secret(b"pin"))
 
