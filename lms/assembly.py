@@ -39,7 +39,9 @@ def ca_certificates(paths: tuple[Path, ...]) -> list[x509.Certificate]:
             try:
                 found += x509.load_pem_x509_certificates(read_file(file, _MAX_PEM))
             except ValueError:
-                raise BadConfiguration(f"cannot read CA certificates from '{file}': it holds none") from None
+                raise BadConfiguration(
+                    f"cannot read CA certificates from '{file}' of 'ek_roots': it holds none"
+                ) from None
     return found
 
 

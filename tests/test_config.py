@@ -176,7 +176,7 @@ def test_two_keys_do_not_share_a_handle(path, handles, line):
 def test_roots_that_are_no_certificates_are_named(tmp_path):
     (tmp_path / "bad.pem").write_text("no certificate")
     configuration = Configuration(state_directory=tmp_path / "state", ek_roots=(tmp_path,))
-    with pytest.raises(BadConfiguration, match=r"bad\.pem"), assembled(configuration, Secret(b"")):
+    with pytest.raises(BadConfiguration, match=r"bad\.pem' of 'ek_roots'"), assembled(configuration, Secret(b"")):
         raise AssertionError
 
 
