@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import secrets
 import sys
+import unicodedata
 from collections.abc import Sized
+from itertools import pairwise
+from math import log2
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -15,6 +19,10 @@ from lms.files import read_file
 
 _MAX_SECRET: Final = 4096
 _ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
+# Kinds of symbols and how many there are of each; all others are taken for those that ASCII has.
+_KINDS: Final = tuple(
+    (size, re.compile(kind)) for size, kind in ((26, "[a-z]"), (26, "[A-Z]"), (10, "[0-9]"), (33, "[^a-zA-Z0-9]"))
+)
 _GROUPS: Final = 5
 _GROUP: Final = 4
 _WIDTH: Final = 15
@@ -100,6 +108,19 @@ def read_line(prompt: str) -> str:
 def generated_password() -> str:
     """A password of 100 bits in groups that can be read aloud."""
     return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(_GROUP)) for _ in range(_GROUPS))
+
+
+def measured_bits(password: bytes) -> int:
+    """How many bits a password has at most: its length in the alphabet of the kinds of symbols that are in it.
+
+    A symbol that goes on as the one before (aaa, abc, 321) counts nothing. Words are not recognised: one that looks
+    strong may be weak, one that looks weak is.
+    """
+    text = unicodedata.normalize("NFC", password.decode("utf-8", "replace"))
+    alphabet = sum(size for size, kind in _KINDS if kind.search(text))
+    steps = [ord(after) - ord(before) for before, after in pairwise(text)]
+    going_on = sum(step in (0, last) for last, step in zip([None, *steps], steps, strict=False))
+    return int((len(text) - going_on) * log2(max(alphabet, 1)))
 
 
 def read_secret(source: str | None, prompt: str, *, confirm: bool = False) -> bytes:

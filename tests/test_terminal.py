@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from lms.terminal import show
+from lms.terminal import generated_password, measured_bits, show
 
 
 @pytest.fixture
@@ -43,3 +43,29 @@ def test_what_is_absent_has_no_line_but_stays_in_json(shown):
     answer = {"state": "created", "destinations": [], "reason": None}
     assert shown(answer) == "state:          created\n"
     assert json.loads(shown(answer, as_json=True)) == answer
+
+
+@pytest.mark.parametrize(
+    ("password", "bits"),
+    [
+        (b"", 0),
+        (b"secret", 28),
+        (b"Secret7", 41),
+        (b"a" * 40, 4),
+        (b"abcdefghijklmnopqrstuvwxyz", 9),
+        (b"987654321", 6),
+    ],
+)
+def test_a_password_has_at_most_the_bits_of_its_length_and_kinds(password, bits):
+    assert measured_bits(password) == bits
+
+
+def test_a_password_is_measured_as_it_is_typed_on_every_keyboard():
+    assert measured_bits("e\N{COMBINING ACUTE ACCENT}".encode()) == measured_bits(
+        "\N{LATIN SMALL LETTER E WITH ACUTE}".encode()
+    )
+    assert measured_bits(b"\xff\xfe") > 0
+
+
+def test_a_generated_password_is_enough():
+    assert measured_bits(generated_password().encode()) >= 80

@@ -13,12 +13,13 @@ from typing import Any, Final
 from lms.errors import BadRequest, FileExists, LmsError
 from lms.files import create_file, read_regular_file
 from lms.process import run_program
-from lms.terminal import generated_password, read_secret, say
+from lms.terminal import generated_password, measured_bits, read_secret, say
 from lms.wire.anchor import confirm_owner, read_owned_token
 from lms.wire.document import MIB
 from lms.wire.inspection import inspect_document, owner_facts, verify_package
 
 Answer = dict[str, Any]
+_ENOUGH_BITS: Final = 80  # PROTOCOL §6
 _MAX_DOCUMENT: Final = 128 * MIB
 
 
@@ -47,6 +48,9 @@ def token_create(arguments: argparse.Namespace) -> Answer:
         password = read_secret(arguments.token_password, "token password", confirm=True)
     if not password:
         raise BadRequest("cannot create a token without a password")
+    if (bits := measured_bits(password)) < _ENOUGH_BITS:
+        say("lmsctl", f"the password is weak: it has at most {bits} bits, and {_ENOUGH_BITS} are needed")
+        say("lmsctl", "who has this file can try; at a terminal, without `--token-password`, one is generated")
     now = datetime.now(UTC).replace(microsecond=0).isoformat().encode("ascii")
     document = run_program("lms.opener", ["create"], {"token-password": password, "request": now})
     _, owner = read_owned_token(document)

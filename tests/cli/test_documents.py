@@ -31,6 +31,15 @@ def assert_refused(said, exit_code, error) -> None:
     assert said.stderr == f"lmsctl: {said.json['message']}\nlmsctl: hint: {said.json['hint']}\n"
 
 
+def test_a_weak_password_of_a_token_is_told(tmp_path):
+    path, password = tmp_path / "new.xml", tmp_path / "password"
+    password.write_bytes(b"secret\n")
+    made = lmsctl("token", "create", path, "--token-password", password)
+    assert (made.exit_code, path.exists()) == (0, True)
+    assert "lmsctl: the password is weak: it has at most 28 bits, and 80 are needed\n" in made.stderr
+    assert "secret" not in made.stderr
+
+
 def test_a_token_is_made_once_and_never_overwritten(tmp_path, files):
     path = tmp_path / "new.xml"
     assert_refused(lmsctl("token", "create", path, "--token-password", files["empty"]), 2, "BadRequest")
@@ -38,6 +47,7 @@ def test_a_token_is_made_once_and_never_overwritten(tmp_path, files):
     assert not path.exists()
     made = lmsctl("token", "create", path, "--token-password", files["password"])
     assert made.exit_code == 0
+    assert "weak" not in made.stderr
     assert path.stat().st_mode & 0o777 == 0o600
     document = path.read_bytes()
     assert b"correct horse" not in document
