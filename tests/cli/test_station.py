@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from lms.adapters.store import StationDirectory
 from lms.model.station import StationIdentity
-from lms.model.trust import Identity, Role, Withdrawal
+from lms.model.trust import Identity, Mode, Role, Withdrawal
 from lms.wire.certificates import identity_of, issue, issued_by_owner
 from lms.wire.exchange_v1 import TRUST_LIST
 from lms.wire.signature import sign
@@ -32,15 +32,21 @@ DIGITS = re.compile("[A-Z2-7]{4}(-[A-Z2-7]{4}){3}")
 LONG_AGO = datetime(2020, 1, 2, tzinfo=UTC)
 
 
+@pytest.fixture(scope="module", params=Mode, ids=[mode.value for mode in Mode])
+def mode(request):
+    """Of the authority."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def station(tmp_path_factory):
+def station(mode, tmp_path_factory):
     return Station(tmp_path_factory.mktemp("owner") / "desk")
 
 
 @pytest.fixture(scope="module")
-def serving(station, tmp_path_factory):
+def serving(station, mode, tmp_path_factory):
     """An authority that serves, and the station that is enrolled with the owner of both."""
-    with Serving(tmp_path_factory.mktemp("authority") / "ma", station) as running:
+    with Serving(tmp_path_factory.mktemp("authority") / "ma", station, mode) as running:
         station.enrolled()
         yield running
 
