@@ -114,6 +114,13 @@ elements = pytest.mark.parametrize(
     [(mode, path, error) for (mode, _), (path, error) in ELEMENTS.items()],
     ids=[f"{mode.value}-{element}" for mode, element in ELEMENTS],
 )
+# What a refusal names; a vault is one of the keys of the RequestID, and what the AK certifies.
+NAMED = {
+    "base.request_id": "RequestID",
+    "base.nonce": "Nonce",
+    "authority.ma_id": "its ID",
+    "authority.tls_public": "TLSPublic",
+}
 # What no RequestID binds: only the signature does.
 UNBOUND = ["authority.addresses", "base.trust_list_number", "base.ek_certificates"]
 modes = pytest.mark.parametrize("mode", Mode)
@@ -187,9 +194,9 @@ def test_a_stranger_cannot_sign_an_exchanged_element(mode, path, error):
 
 @elements
 def test_an_exchanged_element_does_not_fit_the_others(mode, path, error):
-    """Even where the MA's own TLS key signed it."""
+    """Even where the MA's own TLS key signed it; what does not fit is named."""
     mine, other = PAIRS[mode]
-    with pytest.raises(error):
+    with pytest.raises(error, match=NAMED.get(path, "Vault|keys")):
         approve(signed(exchanged(mine, other, path)), mine)
 
 

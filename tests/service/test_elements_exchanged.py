@@ -83,6 +83,17 @@ ELEMENTS = {
 elements = pytest.mark.parametrize(("path", "error"), ELEMENTS.values(), ids=ELEMENTS)
 
 
+# What a refusal names: the element, or else what it is a part of, or certifies.
+NAMED = {
+    "request_id": "RequestID", "nonce": "Nonce", "ek": "keys", "platform_id": "another ID", "ak": "SigningKey",
+    "srk": "SRK", "signing_key": "SigningKey", "drsk": "DRSK", "entries": "key",
+}  # fmt: skip
+
+
+def named(path: str) -> str:
+    return next(word for element, word in NAMED.items() if element in path.split("."))
+
+
 def exchanged(into, source, path):
     """`into` with the one part at `path` taken from `source`."""
     head, _, rest = path.partition(".")
@@ -140,8 +151,8 @@ def test_a_stranger_cannot_sign_an_exchanged_element(path, error):
 
 @elements
 def test_an_exchanged_element_does_not_fit_the_others(path, error):
-    """Even where the platform's own signing key signed it."""
-    with pytest.raises(error):
+    """Even where the platform's own signing key signed it; what does not fit is named."""
+    with pytest.raises(error, match=named(path)):
         approve(signed(exchanged(MINE, OTHER, path), OURS.self_issued))
 
 

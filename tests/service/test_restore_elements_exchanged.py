@@ -22,6 +22,7 @@ from lms.wire.certificates import self_issue
 from lms.wire.exchange_v1 import RESTORE_REQUEST
 from lms.wire.restoration import read_restore_request, restore_id
 from lms.wire.signature import sign
+from tests.service.test_elements_exchanged import named
 from tests.support.documents import NOW, SoftwareSigner, make_platform, private_key, uuid
 from tests.support.exchange import attested
 from tests.support.restoring import order_for, requester, restore_of
@@ -138,8 +139,8 @@ def test_a_stranger_cannot_sign_an_exchanged_element(path):
 
 @bound
 def test_an_exchanged_element_does_not_fit_the_others(path, error):
-    """Even where the platform's own new signing key signed it."""
-    with pytest.raises(error):
+    """Even where the platform's own new signing key signed it; what does not fit is named."""
+    with pytest.raises(error, match=named(path)):
         approve(signed(exchanged(MINE, OTHER, path)))
 
 
