@@ -17,6 +17,7 @@ from lms.errors import BadConfiguration
 from lms.files import read_file
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
 from lms.names import (
+    DEFAULT_APPLICATIONS_DIRECTORY,
     DEFAULT_AUTHORITY_DIRECTORY,
     DEFAULT_CONFIG,
     DEFAULT_RECOVERY_DIRECTORY,
@@ -81,6 +82,7 @@ class Configuration:
     archives: tuple[Path, ...] = ()
     bus: str = "system"
     recovery_directory: Path | None = None
+    applications_directory: Path = Path(DEFAULT_APPLICATIONS_DIRECTORY)
     authority: AuthorityConfiguration = field(default_factory=AuthorityConfiguration)
     station: StationConfiguration = field(default_factory=StationConfiguration)
 
@@ -187,6 +189,7 @@ SETTINGS: Final = {
     "archives": Setting(_paths, "Backup Archives: directories that get a copy of every package"),
     "bus": Setting(_bus, "the message bus of lmsd: system, session, or the address of a private one"),
     "recovery_directory": Setting(_path, "where recovery sheet and newest package are copied to, outside the root"),
+    "applications_directory": Setting(_path, "where `lmsctl luks` keeps journal and backup of a change; root's"),
     "authority.state_directory": Setting(_path, "where a Migration Authority keeps its keys, mode 0700"),
     "authority.listen": Setting(_endpoint, "where it listens: HOST:PORT, an IPv6 address in brackets"),
     "authority.store": Setting(_store, "where it keeps packages: an SQLAlchemy URL; default: SQLite in its directory"),

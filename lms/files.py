@@ -123,8 +123,19 @@ def remove_file(path: Path) -> None:
         sync_directory(path.parent)
 
 
+def sync_file(path: Path) -> None:
+    """Make what another program wrote durable, its name too. Raises FileProblem."""
+    with _named("write", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        sync_directory(path.parent)
+
+
 @contextmanager
-def _held(lock: Path, what: Path) -> Iterator[None]:
+def _held(lock: Path, what: Path) -> Iterator[int]:
     with _named("lock", what):
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -132,17 +143,20 @@ def _held(lock: Path, what: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Busy(f"cannot use '{what}': another instance works on it") from None
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Be the only one who works on a directory. Raises Busy where somebody else does."""
+def locked(directory: Path) -> Iterator[int]:
+    """Be the only one who works on a directory. Raises Busy where somebody else does.
+
+    A program that gets the descriptor keeps the lock as long as it runs, whatever becomes of us.
+    """
     ensure_directory(directory)
-    with _held(directory / "lock", directory):
-        yield
+    with _held(directory / "lock", directory) as descriptor:
+        yield descriptor
 
 
 @contextmanager

@@ -8,6 +8,7 @@ DEFAULT_CONFIG: Final = "/etc/lms/lms.toml"
 DEFAULT_STATE_DIRECTORY: Final = "/var/lib/lms"
 DEFAULT_RECOVERY_DIRECTORY: Final = "/boot/lms"
 DEFAULT_AUTHORITY_DIRECTORY: Final = "/var/lib/lms-authority"
+DEFAULT_APPLICATIONS_DIRECTORY: Final = "/var/lib/lms-applications"
 DEFAULT_STATION_DIRECTORY: Final = "/var/lib/lms-station"
 
 # Words of secrets, handed over by descriptor.

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from lms.model.secret import Secret
 _MAX_ANSWER: Final = 128 * 1024 * 1024
 _PR_SET_DUMPABLE: Final = 4
 _STEP: Final = "step: "
+_SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def harden() -> None:
@@ -91,6 +93,42 @@ def run_program(module: str, arguments: list[str], inputs: dict[str, bytes]) -> 
     Raises the error that it reports, and ProgramNotStarted.
     """
     return run_collecting(module, arguments, inputs, ())["answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a program that is not ours ended: its exit code, its output, and what it said on stderr."""
+
+    code: int
+    out: bytes
+    said: str
+
+
+def run_command(program: str, *words: str | Secret, kept: tuple[int, ...] = ()) -> Ran:
+    """Run a program that is not ours; a Secret among its words is handed over as the path of a descriptor.
+
+    It holds the descriptors `kept` open as long as it runs. Raises ProgramNotStarted.
+    """
+    with ExitStack() as closing:
+        passed = {}
+        for at, word in enumerate(words):
+            if isinstance(word, Secret):
+                passed[at] = descriptor_with(word.reveal())
+                closing.callback(os.close, passed[at])
+        spelled = [f"/dev/fd/{passed[at]}" if at in passed else str(word) for at, word in enumerate(words)]
+        try:
+            done = subprocess.run(
+                [program, *spelled],
+                env={"PATH": _SYSTEM_PATH, "LC_ALL": "C.UTF-8"},
+                pass_fds=(*passed.values(), *kept),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
+        except OSError as error:
+            raise ProgramNotStarted(f"cannot start '{program}': {(error.strerror or str(error)).lower()}") from None
+    said = " ".join(done.stderr.decode("utf-8", "replace").split())
+    return Ran(done.returncode, done.stdout, said)
 
 
 def unheard(step: str) -> None:

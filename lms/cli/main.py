@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from lms.arguments import CommandLine, refuse_two_readers
-from lms.cli import acts, documents, entries, jobs
+from lms.cli import acts, documents, entries, jobs, luks
 from lms.cli.following import Left
 from lms.errors import LmsError
 from lms.process import harden
@@ -79,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     verb("packages", "what the newest package is, and where it lies")
     verb("authorities", "the Migration Authorities that the owner approved")
 
+    luks.add_verbs(verb)
+
     jobs.add_verbs(verb)
 
     token = verb("token", "make and look at Emergency Recovery Tokens")
@@ -108,6 +110,7 @@ def main() -> int:
     try:
         arguments = _parser().parse_args()
         refuse_two_readers(arguments)
+        arguments.exit_code = 0
         show(arguments.run(arguments), as_json)
     except LmsError as error:
         return complain("lmsctl", error, as_json)
@@ -117,7 +120,7 @@ def main() -> int:
         return interrupted("lmsctl", "interrupted; running the same command again goes on where this one stopped")
     except BrokenPipeError:
         return 0
-    return 0
+    return int(arguments.exit_code)
 
 
 if __name__ == "__main__":

@@ -11,3 +11,4 @@ from lms.errors.caller import *
 from lms.errors.documents import *
 from lms.errors.state import *
 from lms.errors.tpm import *
+from lms.errors.volumes import *

@@ -24,6 +24,7 @@ KILLED = -signal.SIGKILL
 AUTHORITY = "authority"  # an act of the victim: `lms-authority` with the JSON list in the file `words`
 DAEMON = "daemon"  # an act of the victim: `lmsd`, until it is told to stop
 IMPATIENT = "impatient"  # the same, and it waits for an authority three seconds instead of a minute
+LUKS = "luks"  # an act of the victim: what the file `order` says is done to a volume
 JOBS = "jobs"  # an act of the victim: run the jobs of the order in the file `order`
 _FILE_EVENTS = ("os.rename", "os.link", "os.remove")
 
@@ -147,6 +148,12 @@ def _authority(order: dict[str, Any]) -> int:
     return main.main()
 
 
+def _luks(order: dict[str, Any]) -> int:
+    from tests.support import volume_victim
+
+    return volume_victim.run(Path(order["config"]), Path(order["files"]["order"]), Points(Path(order["points"])))
+
+
 def _daemon(order: dict[str, Any]) -> int:
     from lms import daemon
 
@@ -161,7 +168,7 @@ def _impatient(order: dict[str, Any]) -> int:
     return _daemon(order)
 
 
-_OTHERS = {JOBS: _jobs, AUTHORITY: _authority, DAEMON: _daemon, IMPATIENT: _impatient}
+_OTHERS = {LUKS: _luks, JOBS: _jobs, AUTHORITY: _authority, DAEMON: _daemon, IMPATIENT: _impatient}
 
 
 def _watch(points: Points) -> None:
@@ -190,7 +197,7 @@ def _serve() -> None:
     from lms import boot, daemon  # noqa: F401 - imported once, before the forks
     from lms.adapters import authority  # noqa: F401
     from lms.authority import main  # noqa: F401
-    from tests.support import job_victim  # noqa: F401
+    from tests.support import job_victim, volume_victim  # noqa: F401
 
     for line in sys.stdin:
         order = json.loads(line)

@@ -1,0 +1,172 @@
+"""One change of a header: whole, or undone; cut anywhere, the next verb on the volume brings it to an end.
+
+What was added goes again as long as it is not proven; what has to go, goes on going. Tokens go before their slot, so
+that the journal knows the slot to the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from lms.apps.acts import Acts
+from lms.apps.luks.header import Header, slots_of
+from lms.apps.luks.records import OwnSlot, Plan, Records, Stage
+from lms.apps.luks.sealing import APPLICATION, seal_passphrase, unseal_passphrase
+from lms.apps.luks.token import Binding, Token, read_token, write_token
+from lms.apps.luks.volume import Volume
+from lms.errors import HeaderDamaged, LmsError, NotLuks2, OnlyTpmOpens, PassphraseRefused, TokenUseless
+from lms.files import remove_file
+from lms.model.secret import Secret
+from lms.names import DATA
+
+# A random passphrase needs no slow function. systemd's own slots have 1000, and people's none of these.
+_ITERATIONS: Final = range(1001, 32768)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A volume that nobody else changes meanwhile."""
+
+    acts: Acts
+    volume: Volume
+    uuid: str
+    records: Records
+
+    @classmethod
+    @contextmanager
+    def of(cls, acts: Acts, path: Path, directory: Path) -> Iterator[Change]:
+        """The volume at a path, when what was left half done is brought to its end. Raises Busy, NotLuks2 and more."""
+        volume = Volume(path)
+        volume.header()
+        uuid = volume.uuid()
+        with Records.of(directory, uuid) as (records, lock):
+            change = cls(acts, replace(volume, kept=(lock,)), uuid, records)
+            change._finish()
+            yield change
+
+    def label(self, slot: int) -> str:
+        """The label under which the key of a slot is registered."""
+        return f"{self.uuid}:{slot}"
+
+    def require_person(self, passphrase: Secret) -> None:
+        """Go on only where this opens a slot that no TPM opens. Raises OnlyTpmOpens, PassphraseRefused."""
+        persons = self.volume.header().persons
+        if not persons:
+            raise OnlyTpmOpens(f"cannot change '{self.volume.path}': nothing but this machine's TPM opens it")
+        if not any(self.volume.opens(slot, passphrase) for slot in persons):
+            raise PassphraseRefused(f"cannot open '{self.volume.path}': no key slot of a person has this passphrase")
+
+    def prove(self, slot: int, token: Token, pin: Secret) -> None:
+        """Open the slot by its token, and map nothing. Raises TokenUseless, PcrsDiffer, AuthFailed and more."""
+        passphrase = unseal_passphrase(self.acts, token, pin)
+        if not self.volume.opens(slot, passphrase):
+            raise TokenUseless(f"cannot open '{self.volume.path}': slot {slot} has not the passphrase of its token")
+
+    def add(self, passphrase: Secret, binding: Binding, pin: Secret, drops: tuple[int, ...] = ()) -> tuple[int, Token]:
+        """A new slot and its token, proven; then the slots `drops` go. What fails leaves the header as it was."""
+        header = self.volume.header()
+        slot = OwnSlot(header.free_slot(), secrets.choice(_ITERATIONS))
+        plan = Plan(Stage.ADDING, slot, _own(header, drops))
+        self.volume.backup(self.records.backup)
+        self.records.begin(plan)
+        try:
+            token = self._add(slot, passphrase, binding, pin)
+            if not drops:
+                self._register()
+        except BaseException:
+            self._bring_back()
+            raise
+        if drops:
+            self.records.begin(replace(plan, stage=Stage.DROPPING))
+            self._finish()
+        else:
+            self.records.end()
+        return slot.number, token
+
+    def _add(self, slot: OwnSlot, passphrase: Secret, binding: Binding, pin: Secret) -> Token:
+        sealed, own = seal_passphrase(self.acts, self.label(slot.number), binding, pin)
+        self.volume.add_key(slot.number, slot.iterations, passphrase, own)
+        number = self.volume.header().free_token()
+        self.volume.import_token(number, write_token(sealed, slot.number))
+        token = read_token(self.volume.header().tokens[number])
+        self.prove(slot.number, token, pin)
+        return token
+
+    def drop(self, slots: tuple[int, ...]) -> None:
+        """Take slots of ours away, with their tokens and what is registered of them; begun, it goes on to its end."""
+        header = self.volume.header()
+        self.volume.backup(self.records.backup)
+        self.records.begin(Plan(Stage.DROPPING, None, _own(header, slots)))
+        self._finish()
+
+    def keep_header(self) -> bool:
+        """Have the encrypted header carried by packages, as it is now; False where it is already so."""
+        changed = self._slim()[1] != self.records.registered()
+        if changed:
+            self._register()
+        return changed
+
+    def header_is_kept(self) -> bool:
+        """Whether the header that packages carry is that of now."""
+        return self._slim()[1] == self.records.registered()
+
+    def _bring_back(self) -> None:
+        """Undo at once, or have the next verb do it. A header beyond reading comes from its backup."""
+        with suppress(LmsError):
+            try:
+                self.volume.header()
+            except (HeaderDamaged, NotLuks2):
+                self.volume.restore(self.records.backup)
+            self._finish()
+
+    def _finish(self) -> None:
+        """Bring what was begun to its end: back as long as something was added, forward when something went."""
+        plan = self.records.plan()
+        if plan is None:
+            return
+        back = plan.stage is Stage.ADDING
+        for slot in (plan.adds,) if back and plan.adds else plan.drops:
+            self._take_away(slot)
+        if not back and plan.adds:
+            self._register()
+        elif not (back and plan.drops):  # there was none before, or there is none any more
+            self._forget()
+        self.records.end()
+
+    def _take_away(self, slot: OwnSlot) -> None:
+        header = self.volume.header()
+        found = header.slots.get(slot.number)
+        if found is not None and found.iterations == slot.iterations:
+            if not set(header.persons) - {slot.number}:
+                raise OnlyTpmOpens(f"cannot change '{self.volume.path}': nothing but this machine's TPM opens it")
+            for number, token in header.tokens.items():
+                if slots_of(token) == (slot.number,):
+                    self.volume.remove_token(number)
+            self.volume.kill_slot(slot.number)
+        self.acts("unregister", {"application": APPLICATION, "label": self.label(slot.number)})
+
+    def _slim(self) -> tuple[bytes, str]:
+        """The header for keeping, and its digest."""
+        raw = self.volume.backup(self.records.copy)
+        remove_file(self.records.copy)
+        kept = self.volume.header().slim(raw)
+        return kept, hashlib.sha256(kept).hexdigest()
+
+    def _register(self) -> None:
+        kept, digest = self._slim()
+        self.acts("register", {"application": APPLICATION, "label": self.uuid}, {DATA: kept})
+        self.records.set_registered(digest)
+
+    def _forget(self) -> None:
+        self.acts("unregister", {"application": APPLICATION, "label": self.uuid})
+        self.records.set_registered("")
+
+
+def _own(header: Header, slots: tuple[int, ...]) -> tuple[OwnSlot, ...]:
+    return tuple(OwnSlot(number, header.slots[number].iterations) for number in slots)

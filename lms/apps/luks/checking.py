@@ -1,0 +1,63 @@
+"""`luks check`: a volume is opened by its token, as at boot, and nothing is mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lms.apps.acts import Acts, Answer
+from lms.apps.luks.changing import Change
+from lms.apps.luks.listing import described
+from lms.apps.luks.ours import Found, Home, ours
+from lms.errors import BlobRefused, LmsError, PcrsDiffer, TokenUseless, VolumeNotEnrolled
+from lms.model.secret import Secret
+
+
+def check(acts: Acts, path: Path, directory: Path, pin: Callable[[], Secret]) -> Answer:
+    """Prove all tokens of ours. Raises VolumeNotEnrolled, TokenUseless with the reason, AuthFailed and more.
+
+    `header-kept`: whether packages carry the header as it is now; `persons`: how many slots no TPM opens.
+    """
+    home = Home.of(acts)
+    with Change.of(acts, path, directory) as change:
+        header = change.volume.header()
+        tokens = required(change, home)
+        for found in tokens:
+            require_use(change, found, home, pin)
+        known = {"opens": True, "header-kept": change.header_is_kept(), "persons": len(header.persons)}
+        return {"uuid": change.uuid, **described(tokens[0].slot, tokens[0].token, home), **known}
+
+
+def required(change: Change, home: Home) -> tuple[Found, ...]:
+    """The tokens of ours. Raises VolumeNotEnrolled."""
+    tokens = ours(change.volume.header(), home)
+    if not tokens:
+        raise VolumeNotEnrolled(f"cannot find a token of ours in '{change.volume.path}'")
+    return tokens
+
+
+def require_use(change: Change, found: Found, home: Home, pin: Callable[[], Secret]) -> None:
+    """Go on only where a token opens its slot. Raises TokenUseless, and what stops finding out."""
+    reason = useless(change, found, home, pin)
+    if reason is not None:
+        raise TokenUseless(f"cannot open '{change.volume.path}' by slot {found.slot}: {reason}")
+
+
+def useless(change: Change, found: Found, home: Home, pin: Callable[[], Secret]) -> str | None:
+    """Why a token opens its slot no more, in words; None where it does. Raises what stops finding out."""
+    if not home.has(found.token):
+        return "it was sealed below a recoverable key that this machine has no more"
+    try:
+        change.prove(found.slot, found.token, pin() if found.token.binding.pin else Secret(b""))
+    except PcrsDiffer:
+        numbers = ", ".join(map(str, found.token.binding.pcrs))
+        return f"PCR {numbers} had other values when it was sealed: board, firmware, its settings or the boot changed"
+    except BlobRefused:
+        return "its sealed object was altered"
+    except TokenUseless as error:
+        return _words(error)
+    return None
+
+
+def _words(error: LmsError) -> str:
+    return str(error).rpartition(": ")[2]

@@ -1,0 +1,48 @@
+"""Machines with volumes."""
+
+import pytest
+
+from tests.support.platform import (
+    archived,
+    archived_machine,
+    child,
+    machines,
+    package,
+    platform,
+    provisioned,
+    provisioned_machine,
+    token,
+)
+from tests.support.volumes import Acting, make_volume
+
+__all__ = [
+    "archived",
+    "archived_machine",
+    "child",
+    "machines",
+    "package",
+    "platform",
+    "provisioned",
+    "provisioned_machine",
+    "token",
+]
+
+
+@pytest.fixture(scope="session")
+def blank_volume(tmp_path_factory):
+    """A volume that nobody enrolled: copy it."""
+    return make_volume(tmp_path_factory.mktemp("blank") / "volume")
+
+
+@pytest.fixture
+def volume(blank_volume, tmp_path):
+    """A volume of one's own."""
+    path = tmp_path / "volume"
+    path.write_bytes(blank_volume.read_bytes())
+    return path
+
+
+@pytest.fixture
+def acts(archived):
+    """The acts of a machine that archived once."""
+    return Acting(archived)

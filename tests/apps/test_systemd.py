@@ -1,0 +1,98 @@
+"""An unpatched systemd of Debian 13 opens what we enrolled, with PCRs and PIN, and on the next TPM.
+
+`systemd-cryptenroll --unlock-tpm2-device=` opens a volume by its token with the functions of systemd-cryptsetup, and
+needs no device mapper. It runs in a root directory of Debian 13 below `build/`, made once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lms.apps.luks.enrolling import enroll
+from lms.apps.luks.token import Binding
+from lms.model.secret import Secret
+from tests.service.test_sealing import extend
+from tests.support.volumes import PASSPHRASE, metadata
+
+pytestmark = pytest.mark.slow
+PROJECT = Path(__file__).parents[2]
+ROOT = PROJECT / "build" / "trixie"
+PACKAGES = (
+    "cryptsetup-bin,libtss2-esys-3.0.2-0t64,libtss2-mu-4.0.1-0t64,libtss2-rc0t64,"
+    "libtss2-tcti-swtpm0t64,systemd-cryptsetup"
+)
+PIN = Secret(b"a PIN of nine words")
+# In a mount namespace of its own, which ends with it.
+UNLOCK = """
+mount --rbind /dev "$ROOT/dev"
+mount -t proc proc "$ROOT/proc"
+mount -t tmpfs tmpfs "$ROOT/tmp"
+mkdir "$ROOT/tmp/tpm"
+mount --bind "$SOCKETS" "$ROOT/tmp/tpm"
+cp "$VOLUME" "$ROOT/tmp/volume"
+chroot "$ROOT" timeout 60 systemd-cryptenroll --unlock-tpm2-device=swtpm:path=/tmp/tpm/tpm --recovery-key /tmp/volume
+cp "$ROOT/tmp/volume" "$VOLUME"
+"""
+
+
+@pytest.fixture(scope="session")
+def root():
+    """Debian 13, made by whoever comes first."""
+    ROOT.parent.mkdir(exist_ok=True)
+    with (ROOT.parent / ".trixie.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (ROOT / "usr/bin/systemd-cryptenroll").exists():
+            subprocess.run([PROJECT / "tools/debian-root", "trixie", ROOT, PACKAGES], check=True)
+    return ROOT
+
+
+@pytest.fixture
+def unlock(root):
+    """Adds a recovery key with what the token of a volume opens: systemd's exit code, and what it said."""
+
+    def run(platform, volume, pin: Secret | None = None) -> tuple[int, str]:
+        platform.let_go()
+        given = {"ROOT": str(root), "SOCKETS": str(platform.machine.path.parent), "VOLUME": str(volume)}
+        asked = {} if pin is None else {"PIN": pin.reveal().decode()}
+        done = subprocess.run(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-euc", UNLOCK],
+            capture_output=True,
+            text=True,
+            env={"PATH": os.environ["PATH"]} | given | asked,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        return done.returncode, done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("binding", [Binding(), Binding((7, 11)), Binding((), True), Binding((4, 7), True)], ids=str)
+def test_systemd_opens_a_volume_by_our_token(acts, archived, volume, tmp_path, unlock, binding):
+    extend(archived, 7)
+    enroll(acts, volume, tmp_path / "apps", lambda: PASSPHRASE, binding, PIN)
+    code, said = unlock(archived, volume, PIN if binding.pin else None)
+    assert code == 0, said
+    assert len(metadata(volume)["keyslots"]) == 3
+    if binding.pcrs:
+        extend(archived, 7)
+        assert unlock(archived, volume, PIN if binding.pin else None)[0] != 0
+        assert len(metadata(volume)["keyslots"]) == 3
+
+
+def test_systemd_opens_it_on_the_next_tpm_and_not_before_the_key_is_back(
+    acts, archived, volume, tmp_path, unlock, machines, token
+):
+    enroll(acts, volume, tmp_path / "apps", lambda: PASSPHRASE, Binding(), PIN)
+    archived.archive()
+    new = machines(disk_of=archived.directory)
+    assert unlock(new, volume)[0] != 0
+    new.restore(token, archived.packages[-1].read_bytes())
+    code, said = unlock(new, volume)
+    assert code == 0, said
+    assert len(metadata(volume)["keyslots"]) == 3
