@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("file", metavar="FILE", help="what the owner signed")
 
     made = verb("deny", "deny a request that waits at the owner's authorities", waiting.deny)
-    made.add_argument("request", metavar="REQUEST", help="its digits, or its ID as `pending` lists it")
+    made.add_argument("request", metavar="REQUEST", help="its digits, or how they begin")
     queues(made)
 
     made = verb("approve", "answer a request with the owner's token", station.approve)

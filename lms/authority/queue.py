@@ -26,10 +26,11 @@ from lms.errors import (
     NotAtAuthority,
     NotInitialised,
     RegisterStale,
+    RequestAmbiguous,
     TrustListConflict,
 )
 from lms.model.authorities import Inventory, Kind, ListedRequest, RequestKind
-from lms.model.keys import same_digits
+from lms.model.keys import begins_digits
 from lms.model.owner import Owner
 from lms.model.station import StationIdentity
 from lms.model.trust import TrustList
@@ -61,10 +62,6 @@ def names_waiting(text: str) -> bool:
 def is_digits(text: str) -> bool:
     """Whether a text is what a machine shows of its request."""
     return _DIGITS.fullmatch(text) is not None
-
-
-def _meant(text: str, request_id: bytes) -> bool:
-    return request_id.hex() == text.lower() or same_digits(text, request_id)
 
 
 class Line:
@@ -128,6 +125,16 @@ class Waiting:
     listed: ListedRequest
 
 
+def meant(text: str, waiting: Sequence[Waiting]) -> list[Waiting]:
+    """Where one request is listed, by its RequestID or how its digits begin. Raises RequestAmbiguous."""
+    found = [
+        w for w in waiting if w.listed.request_id.hex() == text.lower() or begins_digits(text, w.listed.request_id)
+    ]
+    if (several := len({w.listed.request_id for w in found})) > 1:
+        raise RequestAmbiguous(f"cannot tell which request '{text}' is: {several} begin like this")
+    return found
+
+
 @dataclass(slots=True)
 class Queues:
     """All queues that the station looks into; `refusals` are the authorities that could not be used, and why."""
@@ -161,8 +168,11 @@ class Queues:
         return [Waiting(line, listed) for line, inventory in inventories for listed in inventory.requests]
 
     def named(self, text: str) -> list[Waiting]:
-        """Where the request that somebody means is listed. Raises NotAtAuthority, and as `waiting`."""
-        found = [w for w in self.waiting() if _meant(text, w.listed.request_id)]
+        """Where the request that somebody means is listed, by its RequestID or how its digits begin.
+
+        Raises NotAtAuthority, RequestAmbiguous, and as `waiting`.
+        """
+        found = meant(text, self.waiting())
         if not found:
             self.shown()
             raise NotAtAuthority(f"cannot find request '{text}': it waits at no authority that could be asked")

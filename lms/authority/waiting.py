@@ -1,13 +1,14 @@
 """What waits for the owner: `pending` and `deny` at the station, `pending` and `take` at an authority (PROTOCOL §7).
 
-A list shows a request's first digits only, so that a person finds it; those that are approved are read at the
-machine, because an authority may list what it exchanged. Nothing here needs a token.
+A list shows how a request's digits begin and never all of them, so that a person finds it, and denies it by what is
+shown; those that are approved are read at the machine, because an authority may list what it exchanged. Nothing here
+needs a token.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -31,9 +32,14 @@ def pending(arguments: argparse.Namespace) -> Answer:
     """The requests that wait: at the owner's authorities; at this one, where this is one's machine and no station."""
     elsewhere = arguments.export is None and (arguments.authority is not None or _is_station(arguments))
     answer = _pending_elsewhere(arguments) if elsewhere else _pending_here(arguments)
-    if not answer["requests"] and not arguments.json:
+    return answer if arguments.json else _for_people(answer)
+
+
+def _for_people(answer: Answer) -> Answer:
+    """Without the IDs, which are for programs."""
+    if not answer["requests"]:
         say("lms-authority", "nothing waits")
-    return answer
+    return answer | {"requests": [{k: v for k, v in asked.items() if k != "request"} for asked in answer["requests"]]}
 
 
 def _is_station(arguments: argparse.Namespace) -> bool:
@@ -42,11 +48,20 @@ def _is_station(arguments: argparse.Namespace) -> bool:
     return not authority_lives_in(configuration_of(arguments).authority.state_directory)
 
 
-def _shown(listed: ListedRequest, **more: object) -> Answer:
+def _beginnings(listed: Iterable[ListedRequest]) -> dict[bytes, str]:
+    """How the digits of each request begin: one group, two where that tells more of them apart; never more."""
+    groups = {one.request_id: digits(one.request_id).split("-") for one in listed}
+    short, long = (
+        {request_id: "-".join(group[:shown]) + "-…" for request_id, group in groups.items()} for shown in (1, 2)
+    )
+    return short if len({*short.values()}) == len(groups) else long
+
+
+def _shown(listed: ListedRequest, begin: Mapping[bytes, str], **more: object) -> Answer:
     return {
         "kind": listed.kind.value,
         "platform": str(listed.platform_id),
-        "digits": f"{digits(listed.request_id).partition('-')[0]}-…",
+        "digits": begin[listed.request_id],
         "received": listed.received.isoformat(),
         **more,
         "request": listed.request_id.hex().upper(),
@@ -55,11 +70,9 @@ def _shown(listed: ListedRequest, **more: object) -> Answer:
 
 def _pending_elsewhere(arguments: argparse.Namespace) -> Answer:
     with opened_queues(arguments) as queues:
-        requests = [
-            _shown(w.listed, authority=str(w.line.ma_id))
-            for w in queues.waiting()
-            if w.listed.state is RequestState.PENDING
-        ]
+        found = [w for w in queues.waiting() if w.listed.state is RequestState.PENDING]
+        begin = _beginnings(w.listed for w in found)
+        requests = [_shown(w.listed, begin, authority=str(w.line.ma_id)) for w in found]
         return {"requests": requests, "unreached": queues.shown()}
 
 
@@ -67,10 +80,13 @@ def deny(arguments: argparse.Namespace) -> Answer:
     """Deny a request wherever it waits: its machine hears it, and no answer to it is taken any more."""
     with opened_queues(arguments) as queues:
         found = queues.named(arguments.request)
-        request_id = found[0].listed.request_id
+        listed = found[0].listed
+        request_id = listed.request_id
         done = queues.each([w.line for w in found], lambda line: line.deny(request_id))
         return {
-            "request": request_id.hex().upper(),
+            "request": digits(request_id),
+            "kind": listed.kind.value,
+            "platform": str(listed.platform_id),
             "denied-at": [str(line.ma_id) for line, _ in done],
             "unreached": queues.shown(),
         }
@@ -97,7 +113,8 @@ def _pending_here(arguments: argparse.Namespace) -> Answer:
             for s, r in found
             if arguments.export is not None
         }
-    return {"requests": [_shown(r, owner=_owner(s), files=written.get(r.request_id)) for s, r in found]}
+    begin = _beginnings(r for _, r in found)
+    return {"requests": [_shown(r, begin, owner=_owner(s), files=written.get(r.request_id)) for s, r in found]}
 
 
 def _owner(served: Served | None) -> str | None:
@@ -122,4 +139,5 @@ def take(arguments: argparse.Namespace) -> Answer:
     document = read_file(Path(arguments.file), MAX_FILE)
     with _authority(arguments) as setting, setting.vault.transaction() as transaction:
         receipt = take_answer(setting, transaction, document)
-    return {"taken": arguments.file, "request": receipt.id or None, "changed": receipt.changed}
+    request = digits(bytes.fromhex(receipt.id)) if receipt.id else None  # a trust list answers none
+    return {"taken": arguments.file, "request": request, "changed": receipt.changed}

@@ -15,6 +15,11 @@ class NoSuchJob(LmsError):
     hint = "a finished job is forgotten after a day; ask for the jobs that there are"
 
 
+class RequestAmbiguous(LmsError):
+    blame = Blame.CALLER
+    hint = "give more of its digits, or its ID: `lms-authority pending --json` lists both"
+
+
 class JobWaits(LmsError):
     blame = Blame.CALLER
     hint = "`lmsctl jobs` shows what jobs wait for; `lmsctl supply` gives it, `lmsctl cancel` ends the job"

@@ -16,18 +16,31 @@ SRK_HANDLE: Final = 0x81000003
 DRSK_HANDLE: Final = 0x81000004
 VAULT_HANDLE: Final = 0x81000005
 
+GROUP: Final = 4
+"""Letters and digits between two hyphens."""
+
 
 def digits(value: bytes) -> str:
     """80 bits for people (PROTOCOL §0): 10 bytes as base32 in four groups of four; at least 10 bytes."""
     if len(value) < 10:
         raise ValueError("cannot show 80 bits of fewer than 10 bytes")
     text = base64.b32encode(value[:10]).decode("ascii")
-    return "-".join(text[i : i + 4] for i in range(0, 16, 4))
+    return "-".join(text[i : i + GROUP] for i in range(0, len(text), GROUP))
 
 
 def same_digits(said: str, value: bytes) -> bool:
     """Whether `said` names the first 80 bits of `value`, whatever its case and hyphens."""
-    return "".join(said.split()).replace("-", "").upper() == digits(value).replace("-", "")
+    return _bare(said) == _bare(digits(value))
+
+
+def begins_digits(said: str, value: bytes) -> bool:
+    """Whether `said` is how these digits begin: at least one group of them, as a list shows it."""
+    begin = _bare(said.rstrip("…"))
+    return len(begin) >= GROUP and _bare(digits(value)).startswith(begin)
+
+
+def _bare(said: str) -> str:
+    return "".join(said.split()).replace("-", "").upper()
 
 
 class Name(bytes):

@@ -119,7 +119,7 @@ def test_a_station_takes_no_certificate_but_its_own(station, serving, tmp_path):
     made = other.init()
     assert "its key lies in" in made.stderr
     assert_refused(other.enroll(theirs), 6, "GrantMismatch")
-    assert_refused(other.enroll(theirs, fingerprint="AAAA-AAAA-AAAA-AAAA"), 7, "FingerprintUnconfirmed")
+    assert_refused(other.enroll(theirs, fingerprint="AAAA-AAAA-AAAA-AAAA"), 6, "FingerprintDiffers")
     stranger = Station(tmp_path / "stranger", make_owner("stranger"))
     forged = tmp_path / "forged.pem"
     request = other.directory / "station.csr"
@@ -173,8 +173,10 @@ def test_the_digits_come_from_the_machine_and_not_from_the_queue(station, servin
 def test_a_machine_that_is_denied_hears_it_and_asks_anew(station, serving, machine):
     _, config = machine
     digits = shown(ask(serving, config))
-    denied = station.run("deny", digits)
+    (listed,) = waiting(station, digits)
+    denied = station.run("deny", listed["digits"])
     assert (denied.exit_code, denied.json["denied-at"]) == (0, [serving.ma_id])
+    assert (denied.json["request"], denied.json["platform"]) == (digits, listed["platform"])
     assert_refused(station.approve(digits), 5, "Denied")
     said = ask(serving, config)
     assert (said.exit_code, said.json["error"]) == (5, "Denied")
@@ -226,7 +228,8 @@ def test_an_operator_carries_requests_and_answers_by_file(station, serving, mach
     assert listed["owner"] == station.owner.fingerprint
     assert serving.place.run("pending", "--export", out).exit_code == 0
     assert station.approve(listed["files"], "--digits", digits, "--output", grant).exit_code == 0
-    assert serving.place.run("take", grant).json["changed"] is True
+    taken = serving.place.run("take", grant).json
+    assert (taken["request"], taken["changed"]) == (digits, True)
     assert serving.place.run("take", grant).json["changed"] is False
     assert ask(serving, machine[1]).json["approved"] is True
     assert of(serving.place.run("pending"), digits) == []
