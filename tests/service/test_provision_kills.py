@@ -9,17 +9,25 @@ from pathlib import Path
 
 import pytest
 
+from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
 from lms.model.packages import ItemUsage
 from lms.model.registered import ROOT
 from lms.model.secret import Secret
+from lms.model.tpm import SealedObject
 from lms.service.register import Where, register_item
 from lms.service.setting import NO_SECRET
+from lms.wire.tpm.policy import ADOPTED_OWNER_POLICY
+from lms.wire.tpm.public import drsk_template
 from tests.service.test_clones import files_of
 from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform
 from tests.support.proxy import CuttingProxy
 from tests.support.victim import KILLED, Victims
 
-CASES = ("new-platform", "adopt")
+CASES = {
+    "new-platform": {"new-platform": True},
+    "adopt": {"adopt": True},
+    "adopt a weaker one": {"adopt": True, "weaker": True},
+}
 SAMPLES = 5
 
 
@@ -28,17 +36,18 @@ class Bench:
     """Runs `provision` on copies of a machine: of its disk for a clone, of its TPM for an adoption."""
 
     victims: Victims
-    machine: Path
+    machines: dict[str, Path]
     inputs: dict[str, dict[str, Path]]
     directory: Path
-    child: object
+    children: dict[str, SealedObject]
     runs: int = 0
 
     def run(self, case: str, cut_at: int = 0, *, after: bool = False, die_at_file: int = 0) -> int:
         """Run to the cut, and again where it was cut: 0 where it was not, else the commands of the last run."""
         self.runs += 1
         directory, clone = self.directory / f"run{self.runs}", case == "new-platform"
-        parts = {"disk_of": self.machine} if clone else {"tpm_of": self.machine}
+        machine = self.machines[case]
+        parts = {"disk_of": machine} if clone else {"tpm_of": machine}
         with Platform(directory, **parts) as platform:
             before = files_of(platform.state_directory)
             code, commands = self._once(platform, case, cut_at, after, die_at_file)
@@ -48,7 +57,7 @@ class Bench:
                     return 0
                 code, commands = self._once(platform, case, 0, False, 0)
             assert code == 0
-            self._judge(platform, before if clone else None)
+            self._judge(platform, case, before if clone else None)
         shutil.rmtree(directory)
         return max(commands, 1)
 
@@ -58,14 +67,14 @@ class Bench:
             self.victims.start("provision", config, self.inputs[case], die_at_file)
             return self.victims.wait(), proxy.commands
 
-    def _judge(self, platform, before) -> None:
+    def _judge(self, platform, case, before) -> None:
         state = platform.state
         drsk = state.require_drsk()
         assert platform.key_at() == drsk.name
         assert drsk.probe is not None
         if before is None:
             assert drsk.birth is None
-            assert platform.unseal(self.child) == PRECIOUS
+            assert platform.unseal(self.children[case]) == PRECIOUS
         else:
             assert drsk.birth is not None
             (aside,) = (platform.state_directory / "before").iterdir()
@@ -84,12 +93,25 @@ def machine(archived_machine, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def weaker(provisioned_machine, tmp_path_factory):
+    """A machine whose key has the preset policy `owner`, switched off, and what hangs below that key."""
+    directory = tmp_path_factory.mktemp("weaker")
+    with Platform(directory, disk_of=provisioned_machine, tpm_of=provisioned_machine) as platform:
+        platform.evict()
+        platform.tpm.trust_salt(platform.state.srk_name)
+        made = platform.tpm.create_certified(SRK_HANDLE, drsk_template(Algorithm.ECC_P256, ADOPTED_OWNER_POLICY))
+        platform.tpm.persist(SRK_HANDLE, made.key, DRSK_HANDLE, OWNER_AUTH)
+        child = platform.seal()
+    return directory, child
+
+
+@pytest.fixture(scope="module")
 def inputs(token, tmp_path_factory):
     """What `provision` is given, in each case."""
     found = {}
-    for case in CASES:
-        directory = tmp_path_factory.mktemp(case)
-        options = {"fingerprint": token.fingerprint, "offline-token": True, "unverified-tpm": True, case: True}
+    for case, said in CASES.items():
+        directory = tmp_path_factory.mktemp("inputs")
+        options = {"fingerprint": token.fingerprint, "offline-token": True, "unverified-tpm": True, **said}
         contents = {
             "owner-auth": OWNER_AUTH.reveal(),
             "owner": token.owner.document,
@@ -103,10 +125,12 @@ def inputs(token, tmp_path_factory):
 
 
 @pytest.fixture
-def bench(machine, inputs, tmp_path, child):
+def bench(machine, weaker, inputs, tmp_path, child):
     """Machines, and a server of acts."""
     victims = Victims()
-    yield Bench(victims, machine, inputs, tmp_path, child)
+    machines = dict(zip(CASES, (machine, machine, weaker[0]), strict=True))
+    children = dict(zip(CASES, (child, child, weaker[1]), strict=True))
+    yield Bench(victims, machines, inputs, tmp_path, children)
     victims.close()
 
 
