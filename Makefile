@@ -8,7 +8,7 @@ PREFIX ?= /usr
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-slow test-exhaustive lint fix demo benchmark test-bare test-systemd install clean prepare
+.PHONY: help test test-slow test-exhaustive lint fix demo benchmark test-bare test-systemd test-vm install clean prepare
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -43,6 +43,11 @@ test-bare: ## run test and demo on a bare Debian made for it (SUITE=bookworm|tri
 
 test-systemd: ## install it on a Debian made for it, boot that, and see the service run (SUITE=…; as root)
 	@tools/systemd-machine $(SUITE)
+
+test-vm: prepare ## boot machines with a TPM in QEMU, replace it, and see what comes back (as root)
+	@tools/prepare debian-archive-keyring debootstrap e2fsprogs openssh-client qemu-system-x86 qemu-utils socat
+	@tools/guest >/dev/null
+	@$(BIN)/python -m pytest -m vm $(or $(TESTS),tests/vm)
 
 install: prepare ## install below PREFIX, /usr; packagers set DESTDIR (as root)
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/install

@@ -68,17 +68,22 @@ class Station:
 
 
 class Serving:
-    """An authority of the owner that serves at a port of its own; its vault is in a TPM where the mode says so."""
+    """An authority of the owner that serves at a `port` of its own; its vault is in a TPM where the mode says so.
 
-    def __init__(self, directory: Path, station: Station, mode: Mode = Mode.SOFTWARE) -> None:
+    `address` is where machines find it, where that is not `port` of this one.
+    """
+
+    def __init__(
+        self, directory: Path, station: Station, mode: Mode = Mode.SOFTWARE, address: str | None = None
+    ) -> None:
         self._ending = ExitStack()
-        self.address = f"https://127.0.0.1:{self._ending.enter_context(kept_port())}"
+        self.port = self._ending.enter_context(kept_port())
+        self.address = address or f"https://127.0.0.1:{self.port}"
         self.place = Place(directory)
         chip = SoftwareTpm(directory / "tpm").start() if mode is Mode.TPM else None
         if chip is not None:
             self._ending.callback(chip.remove)
-        listen = f'"{self.address.removeprefix("https://")}"'
-        self.place.configure(None if chip is None else chip.tcti, listen=listen)
+        self.place.configure(None if chip is None else chip.tcti, listen=f'"127.0.0.1:{self.port}"')
         made = self.place.run(
             "init", "--address", self.address, "--output", self.place.request, "--unverified-tpm"
         ).json

@@ -88,21 +88,24 @@ class SoftwareTpm:
 
     def start(self) -> SoftwareTpm:
         """Power on: TPM2_Startup(CLEAR) is done when this returns."""
+        server = ("--server", f"type=unixio,path={self.path}", "--flags", "not-need-init,startup-clear")
+        self._serve((self.control, self.path), *server)  # swtpm listens on one after the other
+        return self
+
+    def _serve(self, sockets: tuple[Path, ...], *how: str) -> None:
         for leftover in (self.path, self.control):
             leftover.unlink(missing_ok=True)
         self._process = subprocess.Popen(
             [
                 "swtpm", "socket", "--tpm2",
                 "--tpmstate", f"dir={self.state}",
-                "--server", f"type=unixio,path={self.path}",
                 "--ctrl", f"type=unixio,path={self.control}",
-                "--flags", "not-need-init,startup-clear",
                 "--log", f"file={self.state}/log,level=1",
+                *how,
             ]
         )  # fmt: skip
-        for server in (self.control, self.path):  # swtpm listens on one after the other
+        for server in sockets:
             self._await(server)
-        return self
 
     def _await(self, server: Path) -> None:
         """Return as soon as somebody listens there."""
@@ -142,3 +145,12 @@ class SoftwareTpm:
         """Power off and throw the sockets away."""
         self.stop(signal.SIGKILL)
         shutil.rmtree(self._sockets, ignore_errors=True)
+
+
+class BoardTpm(SoftwareTpm):
+    """One on the board of a virtual machine, which powers it on and talks to it over `control` alone."""
+
+    def start(self) -> BoardTpm:
+        """Wait for the machine."""
+        self._serve((self.control,))
+        return self
