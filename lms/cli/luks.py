@@ -121,7 +121,8 @@ def _asked_passphrase(device: str) -> Secret:
 
 
 def _enroll(work: _Work) -> Answer:
-    binding = Binding(_numbers(work.arguments.pcrs), work.arguments.with_pin)
+    given = work.arguments
+    binding = Binding(_numbers(given.pcrs), given.with_pin or given.pin_file is not None)
     pin = work.pin() if binding.pin else Secret(b"")
     return enroll(work.acts, work.path, work.directory, work.passphrase, binding, pin)
 

@@ -134,6 +134,19 @@ def test_a_board_takes_its_volumes_to_the_next_one(acts, volume, archived, machi
     assert volume.read_bytes() == header
 
 
+def test_a_machine_with_another_recoverable_key_seals_its_volumes_anew(bench, volume, platform, token, tmp_path):
+    bench.enroll(person, Binding((), True), PIN)
+    platform.provision(token)
+    anew = Bench(Acting(platform), volume, tmp_path / "apps")
+    assert listed(Acting(platform), volume)[0]["below"].startswith("a recoverable key that is gone (0x81000004, ")
+    with pytest.raises(TokenUseless, match="has no more"):
+        anew.check(nobody)
+    row = anew.reseal(person, pin)
+    assert (row["below"], row["pin"]) == ("the recoverable key", True)
+    assert (set(metadata(volume)["keyslots"]), len(metadata(volume)["tokens"])) == ({"0", "2"}, 1)
+    assert anew.check(pin)["opens"]
+
+
 def test_the_header_that_packages_carry_brings_a_volume_back(bench, archived, volume, tmp_path):
     bench.enroll(person, Binding(), PIN)
     uuid = cryptsetup("luksUUID", volume).stdout.decode().strip()

@@ -15,6 +15,7 @@ from lms.apps.luks.records import OwnSlot, Plan, Records, Stage
 from lms.apps.luks.removing import remove
 from lms.apps.luks.token import Binding
 from lms.errors import (
+    BadRequest,
     Busy,
     FileProblem,
     HeaderDamaged,
@@ -150,6 +151,28 @@ def test_a_header_that_was_destroyed_meanwhile_comes_from_its_backup(acts, volum
     assert metadata(volume) == before
     assert opens(volume, PASSPHRASE)
     assert entries(acts) == ()
+
+
+@pytest.mark.parametrize("pin", [b"", b"12\0", b"12\n"])
+def test_a_pin_that_nobody_can_type_seals_nothing(acts, volume, tmp_path, pin):
+    before = metadata(volume)
+    with pytest.raises(BadRequest, match="PIN"):
+        enroll(acts, volume, tmp_path, lambda: PASSPHRASE, Binding((), True), Secret(pin))
+    assert metadata(volume) == before
+    assert entries(acts) == ()
+
+
+def test_a_slot_that_holds_another_key_is_no_persons_way(acts, volume, tmp_path):
+    (tmp_path / "key").write_bytes(b"another key's")
+    fast = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", 1000)
+    cryptsetup("luksAddKey", "-q", "--unbound", "-s", 512, *fast, volume, tmp_path / "key", given=PASSPHRASE.reveal())
+    assert set(metadata(volume)["keyslots"]) == {"0", "1"}
+    with pytest.raises(PassphraseRefused):
+        enrolled(acts, volume, tmp_path, Secret(b"another key's"))
+    assert enrolled(acts, volume, tmp_path)["slot"] == 2
+    cryptsetup("luksKillSlot", "-q", volume, 0)
+    with pytest.raises(OnlyTpmOpens):
+        remove(acts, volume, tmp_path, lambda: Secret(b"another key's"))
 
 
 def test_the_last_way_of_a_person_stays(acts, volume, tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,13 +54,15 @@ class Change:
         """The label under which the key of a slot is registered."""
         return f"{self.uuid}:{slot}"
 
-    def require_person(self, passphrase: Secret) -> None:
-        """Go on only where this opens a slot that no TPM opens. Raises OnlyTpmOpens, PassphraseRefused."""
+    def person(self, ask: Callable[[], Secret]) -> Secret:
+        """What opens a slot that no TPM opens; asked for where there is one. Raises OnlyTpmOpens, PassphraseRefused."""
         persons = self.volume.header().persons
         if not persons:
             raise OnlyTpmOpens(f"cannot change '{self.volume.path}': nothing but this machine's TPM opens it")
+        passphrase = ask()
         if not any(self.volume.opens(slot, passphrase) for slot in persons):
             raise PassphraseRefused(f"cannot open '{self.volume.path}': no key slot of a person has this passphrase")
+        return passphrase
 
     def prove(self, slot: int, token: Token, pin: Secret) -> None:
         """Open the slot by its token, and map nothing. Raises TokenUseless, PcrsDiffer, AuthFailed and more."""

@@ -31,7 +31,5 @@ def enroll(
             require_use(change, found, home, lambda: pin)
             row = described(found.slot, found.token, home)
             return {"uuid": change.uuid, **row, "changed": change.keep_header()}
-        person = passphrase()
-        change.require_person(person)
-        slot, token = change.add(person, binding, pin)
+        slot, token = change.add(change.person(passphrase), binding, pin)
         return {"uuid": change.uuid, **described(slot, token, home), "changed": True}

@@ -30,17 +30,21 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Slots and tokens by their numbers. A token is JSON that its own module reads."""
+    """Slots and tokens by their numbers. A token is JSON that its own module reads.
+
+    `opening` are the slots that hold the key of the volume: others can be opened, and open nothing.
+    """
 
     slots: Mapping[int, Slot]
     tokens: Mapping[int, Mapping[str, Any]]
+    opening: frozenset[int]
     metadata_size: int
 
     @property
     def persons(self) -> tuple[int, ...]:
         """The slots that no TPM or other part of this machine opens: passphrases, key files, recovery keys."""
         bound = {slot for t in self.tokens.values() if t["type"] in _OF_A_MACHINE for slot in slots_of(t)}
-        return tuple(sorted(self.slots.keys() - bound))
+        return tuple(sorted(self.opening - bound))
 
     def free_slot(self) -> int:
         """The first free slot. Raises SlotsFull."""
@@ -78,15 +82,16 @@ def read_header(text: bytes) -> Header:
     try:
         metadata = json.loads(text)
         config = metadata["config"]
+        requirements = config.get("requirements", {}).get("mandatory", [])
+        if requirements:
+            raise VolumeReencrypting(f"cannot work on the header: it says {', '.join(map(str, requirements))}")
         slots = {int(number): _slot(one) for number, one in metadata["keyslots"].items()}
         tokens = dict(_tokens(metadata["tokens"]))
+        opening = {int(slot) for one in metadata["digests"].values() if one["segments"] for slot in one["keyslots"]}
         size = _BINARY + int(config["json_size"])
-        requirements = config.get("requirements", {}).get("mandatory", [])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise HeaderDamaged("cannot read the header: its metadata are not those of LUKS2") from error
-    if requirements:
-        raise VolumeReencrypting(f"cannot work on the header: it says {', '.join(map(str, requirements))}")
-    return Header(slots, tokens, size)
+    return Header(slots, tokens, frozenset(opening & slots.keys()), size)
 
 
 def _slot(slot: Mapping[str, Any]) -> Slot:

@@ -20,6 +20,6 @@ def remove(acts: Acts, path: Path, directory: Path, passphrase: Callable[[], Sec
     with Change.of(acts, path, directory) as change:
         slots = tuple(found.slot for found in ours(change.volume.header(), home))
         if slots:
-            change.require_person(passphrase())
+            change.person(passphrase)
             change.drop(slots)
         return {"uuid": change.uuid, "removed": list(slots), "changed": bool(slots)}

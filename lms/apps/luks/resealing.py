@@ -28,8 +28,7 @@ def reseal(
             found = next(iter(reasons))
             row = described(found.slot, found.token, home)
             return {"uuid": change.uuid, **row, "changed": change.keep_header()}
-        person = passphrase()
-        change.require_person(person)
+        person = change.person(passphrase)
         binding = next(iter(stale)).token.binding
         own = pin() if binding.pin else Secret(b"")
         slot, token = change.add(person, binding, own, tuple(found.slot for found in stale))

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import secrets
 from typing import Final
 
 from lms.apps.acts import Acts
 from lms.apps.luks.token import Binding, Parent, Token
+from lms.errors import BadRequest
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
 from lms.names import DATA, PASSWORD, PRIVATE, PUBLIC
@@ -48,7 +50,9 @@ def _policy(acts: Acts, binding: Binding) -> bytes:
 
 
 def seal_passphrase(acts: Acts, label: str, binding: Binding, pin: Secret) -> tuple[Token, Secret]:
-    """A new passphrase and the token that opens it; its object is registered under the label."""
+    """A new passphrase and the token that opens it; its object is registered under the label. Raises BadRequest."""
+    if binding.pin and not re.fullmatch(rb"[^\0-\x1f]+", pin.reveal()):
+        raise BadRequest("cannot use this PIN: it is empty, or has characters that nobody types at boot")
     secret, policy = secrets.token_bytes(_SECRET_SIZE), _policy(acts, binding)
     salt = secrets.token_bytes(_SALT_SIZE) if binding.pin else b""
     inputs = {DATA: secret} | ({PASSWORD: _authorisation(pin, salt)} if binding.pin else {})
