@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 
 import pytest
 from tpm2_pytss.constants import ESYS_TR
 
-from lms.errors import AuthFailed, BadRequest, BlobRefused, PcrsDiffer
+from lms.errors import AuthFailed, BadRequest, BlobRefused, PcrsDiffer, TpmLockedOut
 from lms.model.registered import ROOT
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
@@ -112,3 +113,19 @@ def test_a_policy_that_is_none_seals_nothing(provisioned, policy):
     with pytest.raises(BadRequest, match="policy"):
         ACTS["seal"](call, provisioned.setting)
     assert provisioned.state.registry.entries == ()
+
+
+def guess(platform: Platform, key: SealedObject) -> None:
+    """More often than any TPM allows."""
+    for _ in range(32):
+        with suppress(AuthFailed):
+            unseal(platform.setting, key, (7,), Secret(b"1235"))
+
+
+def test_in_a_lock_out_opens_what_has_no_pin(provisioned):
+    free, guarded = sealed(provisioned, (7,)), sealed(provisioned, (7,), PIN)
+    with pytest.raises(TpmLockedOut):
+        guess(provisioned, guarded)
+    assert unseal(provisioned.setting, free, (7,), NO_SECRET) == VALUE
+    with pytest.raises(TpmLockedOut):
+        unseal(provisioned.setting, guarded, (7,), PIN)
