@@ -95,7 +95,8 @@ def _each(act: Callable[[_Work], Any], arguments: argparse.Namespace) -> Answer:
             say("lmsctl", str(error))
             say("lmsctl", f"hint: {error.hint}")
             arguments.exit_code = error.exit_code
-            found = {"error": type(error).__name__, "message": str(error), "hint": error.hint}
+            told = {"message": str(error), "hint": error.hint} if arguments.json else {}
+            found = {"error": type(error).__name__, **told}
         rows += [{"device": str(work.path), **row} for row in (found if isinstance(found, list) else [found])]
     return {"volumes": rows}
 

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from lms import errors
+from lms.apps.luks.checking import check
 from lms.apps.luks.enrolling import enroll
 from lms.apps.luks.header import read_header
 from lms.apps.luks.listing import listed
@@ -211,6 +212,16 @@ def test_a_slot_that_a_person_filled_after_a_power_cut_is_left_alone(acts, volum
     assert set(metadata(volume)["keyslots"]) == {"0", "1"}
     assert enrolled(acts, volume, tmp_path)["slot"] == 2
     assert opens(volume, Secret(b"a person's"), 1)
+
+
+def test_copies_of_a_header_that_a_power_cut_left_are_removed(acts, volume, tmp_path):
+    enrolled(acts, volume, tmp_path)
+    (records,) = (tmp_path / "luks").iterdir()
+    before = {file.name for file in records.iterdir()}
+    for left in ("header", "header.now"):
+        (records / left).write_bytes(b"a header")
+    assert check(acts, volume, tmp_path, lambda: NO_PIN)["opens"]
+    assert {file.name for file in records.iterdir()} == before
 
 
 def test_one_volume_is_changed_by_one_at_a_time(acts, volume, tmp_path):

@@ -131,6 +131,7 @@ class Change:
         """Bring what was begun to its end: back as long as something was added, forward when something went."""
         plan = self.records.plan()
         if plan is None:
+            self.records.sweep()
             return
         back = plan.stage is Stage.ADDING
         for slot in (plan.adds,) if back and plan.adds else plan.drops:

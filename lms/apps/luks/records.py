@@ -97,7 +97,13 @@ class Records:
     def end(self) -> None:
         """The change is made, or undone."""
         remove_file(self._plan)
-        remove_file(self.backup)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove copies that no change needs any more: they open by passphrases of then."""
+        for copy in (self.backup, self.copy):
+            if copy.exists():
+                remove_file(copy)
 
     def registered(self) -> str:
         """Digest of the header that was registered last; empty where none was."""
