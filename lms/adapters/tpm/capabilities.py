@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lms.adapters.tpm.channel import Channel, command
+from lms.adapters.channel import Channel, command
 from lms.adapters.tpm.responses import doing
 from lms.errors import BadRequest
 from lms.wire.tpm.marshal import Reader

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from lms.adapters.channel import Channel
 from lms.adapters.tpm import capabilities
-from lms.adapters.tpm.channel import Channel
 from lms.adapters.tpm.responses import doing
 from lms.model.keys import Name
 from lms.model.secret import Secret

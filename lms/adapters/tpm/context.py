@@ -14,8 +14,8 @@ from tpm2_pytss.constants import ESYS_TR
 from tpm2_pytss.TSS2_Exception import TSS2_Exception
 from tpm2_pytss.types import TPM2B_PRIVATE, TPM2B_PUBLIC
 
+from lms.adapters.channel import Channel
 from lms.adapters.tpm import capabilities
-from lms.adapters.tpm.channel import Channel
 from lms.adapters.tpm.connection import Salt
 from lms.adapters.tpm.responses import BAD_AUTH, HANDLE, VALUE, doing
 from lms.adapters.tpm.tcti import ChannelTcti

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from lms.adapters.channel import Channel, Observer, endpoint_for
 from lms.adapters.tpm import capabilities
-from lms.adapters.tpm.channel import Channel, Observer, endpoint_for
 from lms.adapters.tpm.connection import Connection, Salt
 from lms.adapters.tpm.responses import doing
 from lms.adapters.tpm.worker import Worker

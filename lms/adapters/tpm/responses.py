@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from lms.adapters.tpm.channel import Refused
+from lms.adapters.channel import Refused
 from lms.errors import (
     AuthFailed,
     BadAttributes,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from tpm2_pytss.TCTI import PyTCTI
 from tpm2_pytss.TSS2_Exception import TSS2_Exception
 
-from lms.adapters.tpm.channel import RESPONSE_MAX, Channel, Refused
+from lms.adapters.channel import RESPONSE_MAX, Channel, Refused
 
 
 @contextmanager

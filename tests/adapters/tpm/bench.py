@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from cryptography.hazmat.primitives.asymmetric import ec
 from tpm2_pytss import ESAPI
 
+from lms.adapters.channel import Channel, endpoint_for
 from lms.adapters.tpm import TpmDevice
-from lms.adapters.tpm.channel import Channel, endpoint_for
 from lms.adapters.tpm.tcti import ChannelTcti
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
 from lms.model.packages import MsaApproval

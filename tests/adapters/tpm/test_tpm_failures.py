@@ -13,8 +13,8 @@ import pytest
 from tpm2_pytss.constants import ESYS_TR, TPM2_ALG, TPM2_SE
 from tpm2_pytss.types import TPMT_SYM_DEF
 
+from lms.adapters.channel import Channel, endpoint_for
 from lms.adapters.tpm import TpmDevice
-from lms.adapters.tpm.channel import Channel, endpoint_for
 from lms.adapters.tpm.connection import Salt
 from lms.adapters.tpm.context import Context
 from lms.errors import AuthFailed, BadConfiguration, TpmUnavailable

@@ -1,7 +1,7 @@
 """The way to the TPM and back, with a deadline for each command (TCG TSS 2.0 TCTI Specification).
 
 The TCTIs of libtss2 wait for ever where a TPM does not answer. It is also the one place where all bytes pass:
-tests listen and break things here. libtss2 is not needed for it.
+tests listen and break things here. Neither libtss2 nor a library is needed for it: a look at boot takes nothing else.
 """
 
 from __future__ import annotations
