@@ -10,11 +10,14 @@ import sys
 import pytest
 
 from lms.adapters.users import caller_of
+from lms.errors import AuthFailed
 from lms.model.keys import DRSK_HANDLE
 from lms.model.registered import ROOT
 from lms.model.tpm import SealedObject
 from lms.wire.package_v1 import read_package
 from lms.wire.tpm.esys import tss2_pem, tss2_private_key
+from lms.wire.tpm.policy import auth_value
+from lms.wire.tpm.public import Attributes, read_public
 from tests.cli.test_acts import assert_refused
 from tests.support.platform import OWNER_AUTH, PRECIOUS, lmsctl
 
@@ -149,6 +152,24 @@ def test_what_was_sealed_opens_as_a_tss2_private_key(archived, config, tmp_path)
     assert [e["label"] for e in lmsctl("keys", config=config).json["entries"]] == ["disk"]
     too_long = lmsctl("seal", *PLACE, "--data", "-", "--output", pem, config=config, stdin=bytes(129))
     assert_refused(too_long, 2, "BadRequest")
+
+
+def test_what_was_sealed_under_a_policy_opens_by_that_alone(archived, config, tmp_path):
+    pem, policy = tmp_path / "sealed.pem", auth_value()
+    order = ("seal", *PLACE, "--data", "-", "--policy", policy.hex(), "--output", pem)
+    assert lmsctl(*order, config=config, stdin=PRECIOUS.reveal()).exit_code == 0
+    (entry,) = archived.state.registry.keys
+    assert (read_public(entry.key.public).attributes, read_public(entry.key.public).policy) == (
+        Attributes.NO_DA,
+        policy,
+    )
+    with pytest.raises(AuthFailed):
+        archived.unseal(entry.key)
+    archived.let_go()
+    wrong = lmsctl(
+        "seal", *PLACE, "--data", "-", "--policy", "00", "--output", tmp_path / "x", config=config, stdin=b"x"
+    )
+    assert_refused(wrong, 2, "BadRequest")
 
 
 def test_a_leftover_of_a_crash_is_removed_at_the_next_start(archived, config):
