@@ -95,6 +95,7 @@ def test_a_volume_that_is_being_reencrypted_is_left_alone(volume):
     "spoil",
     [
         b"", b"[]", b"{}", b"null", b"[" * 100_000,
+        b'{"config":{"json_size":Infinity},"keyslots":{},"tokens":{},"digests":{}}',
         b'{"config":{"json_size":"x"},"keyslots":{},"tokens":{}}',
         b'{"config":{"json_size":"12288"},"keyslots":{"0":{}},"tokens":{}}',
         b'{"config":{"json_size":"12288"},"keyslots":{},"tokens":{"0":{"type":"systemd-tpm2","keyslots":["x"]}}}',

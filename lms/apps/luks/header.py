@@ -89,7 +89,7 @@ def read_header(text: bytes) -> Header:
         tokens = dict(_tokens(metadata["tokens"]))
         opening = {int(slot) for one in metadata["digests"].values() if one["segments"] for slot in one["keyslots"]}
         size = _BINARY + int(config["json_size"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise HeaderDamaged("cannot read the header: its metadata are not those of LUKS2") from error
     return Header(slots, tokens, frozenset(opening & slots.keys()), size)
 

@@ -22,6 +22,7 @@ from lms.wire.tpm.public import ALG_RSA, read_public
 
 TYPE: Final = "systemd-tpm2"
 _BANK: Final = "sha256"
+_PCRS: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,9 @@ def read_token(token: Mapping[str, Any]) -> Token:
     So it does for an object that is imported first, other banks, signed policies and shards: systemd's own.
     """
     try:
-        pcrs = tuple(sorted({int(number) for number in token["tpm2-pcrs"]}))
+        pcrs = tuple(number for number in range(_PCRS) if number in token["tpm2-pcrs"])
+        if len(pcrs) != len(token["tpm2-pcrs"]):
+            raise MalformedStructure("cannot read a token: it names PCRs that there are not")
         if token["type"] != TYPE or (pcrs and token["tpm2-pcr-bank"] != _BANK) or "tpm2_pubkey" in token:
             raise MalformedStructure("cannot read a token: systemd made it, in a way that is not ours")
         blob = Reader(_bytes(token["tpm2-blob"]))
@@ -77,7 +80,7 @@ def read_token(token: Mapping[str, Any]) -> Token:
         salt = _bytes(token["tpm2_salt"]) if binding.pin else b""
         policy = bytes.fromhex(token["tpm2-policy-hash"])
         return Token(key, _parent(_bytes(token["tpm2_srk"])), binding, policy, salt)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise MalformedStructure("cannot read a token: its fields are not those of systemd") from error
 
 
