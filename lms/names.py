@@ -11,6 +11,13 @@ DEFAULT_AUTHORITY_DIRECTORY: Final = "/var/lib/lms-authority"
 DEFAULT_APPLICATIONS_DIRECTORY: Final = "/var/lib/lms-applications"
 DEFAULT_STATION_DIRECTORY: Final = "/var/lib/lms-station"
 
+# Files in the recovery directory.
+RECOVERY_SHEET: Final = "lms-recovery.xml"
+RECOVERY_PACKAGE: Final = "lms-package.xml"
+RECOVERY_FACTS: Final = "lms-facts.json"
+# The file in the state directory that is written anew when keys came back.
+RESTORED: Final = "restored"
+
 # Words of secrets, handed over by descriptor.
 OWNER_AUTH: Final = "owner-auth"
 TOKEN: Final = "token"

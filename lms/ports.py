@@ -35,6 +35,7 @@ from lms.model.owner import Owner
 from lms.model.packages import MsaApproval
 from lms.model.platform import PendingRestore, PlatformState
 from lms.model.policies import Branch, DuplicationPolicy
+from lms.model.recovery import RecoveryFacts
 from lms.model.release import Release, ReleaseRequest
 from lms.model.secret import Secret
 from lms.model.tpm import Attestation, Credential, OuterWrap, SealedObject
@@ -106,6 +107,10 @@ class Tpm(Protocol):
 
     def read_public(self, handle: int) -> bytes | None:
         """TPM2B_PUBLIC of the persistent key at `handle`; None where there is no key."""
+        ...
+
+    def kept(self) -> dict[int, bytes]:
+        """All that it keeps, by handles: TPM2B_PUBLIC of persistent keys, TPM2B_NV_PUBLIC of NV indices."""
         ...
 
     def ensure_srk(self, handle: int, algorithm: Algorithm, owner_auth: Secret) -> bytes:
@@ -286,8 +291,12 @@ class PackageArchive(Protocol):
 class RecoveryPlace(Protocol):
     """What a machine whose root cannot be opened finds: the newest package and the recovery sheet."""
 
-    def publish(self, package: bytes, sheet: bytes | None) -> None:
-        """Replace both; without a sheet the one that is there stays."""
+    def publish(self, facts: RecoveryFacts, package: bytes, sheet: bytes | None) -> None:
+        """Replace all; without a sheet the one that is there stays."""
+        ...
+
+    def is_behind(self, facts: RecoveryFacts) -> bool:
+        """Whether it could keep what these facts tell of, and does not."""
         ...
 
     def find(self) -> str | None:

@@ -14,7 +14,17 @@ from lms.cli.service import Service
 from lms.errors import BadRequest
 from lms.files import create_file, read_file, write_file
 from lms.model.jobs import JobState
-from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER_AUTH, TOKEN, TOKEN_PASSWORD
+from lms.names import (
+    ENDORSEMENT_AUTH,
+    GRANT,
+    OWNER_AUTH,
+    PACKAGE,
+    RECOVERY_PACKAGE,
+    RECOVERY_SHEET,
+    SHEET,
+    TOKEN,
+    TOKEN_PASSWORD,
+)
 from lms.terminal import read_secret, say, say_of_none
 from lms.wire.anchor import read_owned_token
 from lms.wire.trust_list import newer
@@ -40,6 +50,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     verb = arguments.verb
     if verb == "enroll":
         _check_destination(given)
+    _unfold(given)
     register = _register(given)
     inputs = {word: read_file(Path(given.pop(word)), limit) for word, limit in DOCUMENTS.items() if word in given}
     inputs |= {word: read_secret(given.pop(word), PROMPTS[word]) for word in _SECRETS if word in given}
@@ -61,6 +72,17 @@ def run(arguments: argparse.Namespace) -> Answer:
     if register is not None:
         answer["trust-list"] = str(_kept(register, inputs, base64.b64decode(answer["trust-list"])))
     return answer
+
+
+def _unfold(given: dict[str, Any]) -> None:
+    """In place of a recovery directory its sheet, and for a token the package beside it unless one is named."""
+    if SHEET not in given or not Path(given[SHEET]).is_dir():
+        return
+    directory = Path(given.pop(SHEET))
+    if TOKEN in given and (directory / RECOVERY_PACKAGE).exists():
+        given.setdefault(PACKAGE, directory / RECOVERY_PACKAGE)
+    if PACKAGE not in given or (directory / RECOVERY_SHEET).exists():
+        given[SHEET] = directory / RECOVERY_SHEET  # one that no MSA granted anything to has no sheet
 
 
 def _register(given: dict[str, Any]) -> Path | None:

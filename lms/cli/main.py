@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--last", action="store_true", help="even where no other destination is left")
 
     made = verb("archive", "make a Migration Package and keep it")
+    made.add_argument("--if-changed", action="store_true", help="unless the newest one is everywhere and says it all")
     made.add_argument("--endorsement-auth", metavar="FILE", help="the TPM's endorsement authorisation")
 
     made = verb("restore", "bring the keys back on this TPM")

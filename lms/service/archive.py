@@ -26,6 +26,7 @@ from lms.model.packages import (
     Source,
 )
 from lms.model.platform import EnrolledDestination, PlatformState, RecoverableKey
+from lms.model.recovery import RecoveryFacts
 from lms.model.secret import Secret
 from lms.ports import PackageArchive, RecoveryPlace
 from lms.service import probe
@@ -62,7 +63,7 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
     places = [partial(_deposit, line, identity, package_id, document) for identity, line in lines.items()]
     places += [partial(_keep, place, package_id, document) for place in setting.archives]
     if setting.recovery is not None:
-        places.append(partial(_publish, setting.recovery, document))
+        places.append(partial(_publish, setting.recovery, package_id, document))
     kept = not places and not refusals
     for put in places:
         setting.step("keeping the package")
@@ -114,6 +115,22 @@ def _require_destination(state: PlatformState) -> None:
         raise NothingEnrolled("cannot archive: no destination is enrolled")
     if not standing(state).destinations:
         raise NothingEnrolled("cannot archive: the owner withdrew every authority that is enrolled")
+
+
+def is_archived(setting: Setting, state: PlatformState) -> bool:
+    """Whether every place has the newest package, and nothing changed since: another one would tell nothing new.
+
+    Authorities are taken at their word: they are not asked.
+    """
+    counted, package_id = standing(state), state.package_id
+    if package_id is None or counted.unarchived or counted.retired_at or counted.confirmed_list is not None:
+        return False
+    authorities = [d for d in counted.destinations if d.kind is DestinationKind.MIGRATION_AUTHORITY]
+    return (
+        all(d.held == state.archived for d in authorities)
+        and all(place.find(state.platform_id, state.archived, package_id) for place in setting.archives)
+        and (setting.recovery is None or not setting.recovery.is_behind(_facts(state, package_id)))
+    )
 
 
 def places_of(setting: Setting, state: PlatformState) -> list[str]:
@@ -187,9 +204,14 @@ def _keep(place: PackageArchive, package_id: UUID, document: bytes, state: Platf
     return state
 
 
-def _publish(recovery: RecoveryPlace, document: bytes, state: PlatformState) -> PlatformState:
-    recovery.publish(document, None if state.enrolment is None else state.enrolment.sheet)
+def _publish(recovery: RecoveryPlace, package_id: UUID, document: bytes, state: PlatformState) -> PlatformState:
+    sheet = None if state.enrolment is None else state.enrolment.sheet
+    recovery.publish(_facts(state, package_id), document, sheet)
     return state
+
+
+def _facts(state: PlatformState, package_id: UUID) -> RecoveryFacts:
+    return RecoveryFacts(state.drsk_handle, state.require_drsk().name, package_id)
 
 
 def _held(state: PlatformState, identity: str) -> PlatformState:

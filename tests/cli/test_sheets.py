@@ -10,6 +10,7 @@ import pytest
 from lms.model.keys import digits
 from lms.model.owner import RecoverySheet, SheetAuthority
 from lms.model.secret import Secret
+from lms.names import RECOVERY_PACKAGE, RECOVERY_SHEET
 from lms.opener import open_token
 from lms.wire.certificates import OwnerSigner
 from lms.wire.package_v1 import read_package
@@ -167,3 +168,41 @@ def test_an_older_sheet_than_the_known_one_is_told(platform, restore, files, tok
     (boot / "lms-recovery.xml").write_bytes(files["newer-sheet"].read_bytes())
     assert restore(config, *order, files["sheet"]).json["error"] == "SheetStale"
     assert restore(config, *order, files["newer-sheet"]).json["error"] == "AuthorityUnreachable"
+
+
+@pytest.fixture
+def boot(tmp_path, files):
+    """/boot/lms of a machine whose root cannot be opened, as a rescue system sees it."""
+    directory = tmp_path / "mnt" / "boot" / "lms"
+    directory.mkdir(parents=True)
+    (directory / RECOVERY_SHEET).write_bytes(files["sheet"].read_bytes())
+    (directory / RECOVERY_PACKAGE).write_bytes(files["package"].read_bytes())
+    return directory
+
+
+def test_a_rescue_system_takes_sheet_and_package_from_the_directory(platform, restore, files, boot, child):
+    config = platform.write_config()
+    platform.let_go()
+    done = restore(config, *by_token(files), "--sheet", boot)
+    assert (done.exit_code, done.json["changed"]) == (0, True)
+    assert platform.unseal(child)
+
+
+def test_the_package_of_a_directory_is_for_the_token_and_gives_way_to_a_named_one(platform, restore, files, boot):
+    config = platform.write_config()
+    platform.let_go()
+    (boot / RECOVERY_PACKAGE).write_bytes(b"no package")
+    assert restore(config, *by_token(files), "--sheet", boot).json["error"] == "MalformedXml"
+    by_fingerprint = restore(config, "--fingerprint", "AAAA-AAAA-AAAA-AAAA", "--sheet", boot)
+    assert by_fingerprint.json["error"] == "FingerprintDiffers"
+    assert restore(config, *by_token(files), "--package", files["package"], "--sheet", boot).exit_code == 0
+
+
+def test_a_directory_without_a_sheet_needs_the_digits_or_says_that_it_has_none(platform, restore, files, boot):
+    config = platform.write_config()
+    platform.let_go()
+    (boot / RECOVERY_SHEET).unlink()
+    assert restore(config, *by_token(files), "--sheet", boot).json["error"] == "UnconfirmedPackage"
+    (boot / RECOVERY_PACKAGE).unlink()
+    refused = restore(config, *by_token(files), "--sheet", boot)
+    assert (refused.json["error"], RECOVERY_SHEET in refused.json["message"]) == ("FileProblem", True)

@@ -21,7 +21,8 @@ from lms.errors import (
 from lms.model.packages import DestinationKind
 from lms.model.platform import Health
 from lms.model.secret import Secret
-from lms.service.archive import archive
+from lms.names import RECOVERY_FACTS
+from lms.service.archive import archive, is_archived
 from lms.wire.package_v1 import read_package
 from tests.support.platform import OWNER_AUTH, Platform
 
@@ -152,6 +153,29 @@ def test_what_a_rescue_system_needs_lies_outside_the_root(provisioned, tmp_path)
     assert recovery.package() == provisioned.store.load_package()
     assert recovery.sheet() is None  # nobody approved this machine, nobody issued a sheet
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "boot" / "lms").iterdir()} == {0o600}
+
+
+def test_what_is_everywhere_and_says_it_all_is_not_archived_again(archived, tmp_path):
+    recovery = RecoveryDirectory(tmp_path / "boot" / "lms")
+    setting = replace(archived.setting, recovery=recovery)
+    assert is_archived(setting, archived.state)  # a machine without /boot lacks nothing there
+    (tmp_path / "boot").mkdir()
+    assert not is_archived(setting, archived.state)
+    assert is_archived(setting, archive(setting))
+    (tmp_path / "boot" / "lms" / RECOVERY_FACTS).write_bytes(b"of another package")
+    assert not is_archived(setting, archived.state)
+    archive(setting)
+    archived.packages[-1].unlink()
+    assert not is_archived(setting, archived.state)
+    archive(setting)
+    assert not is_archived(setting, replace(archived.state, unarchived=True))
+    assert is_archived(setting, archived.state)
+
+
+def test_what_was_enrolled_since_is_archived(provisioned):
+    provisioned.enroll()
+    assert not is_archived(provisioned.setting, provisioned.state)
+    assert is_archived(provisioned.setting, provisioned.archive())
 
 
 def test_a_pipe_in_the_place_of_a_package_is_not_waited_for(tmp_path):

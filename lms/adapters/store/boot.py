@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from lms.files import ensure_directory, read_regular_file, write_file
+from lms.model.recovery import RecoveryFacts
+from lms.names import RECOVERY_FACTS, RECOVERY_PACKAGE, RECOVERY_SHEET
 from lms.wire.document import MIB
+from lms.wire.record import write_record
 
-SHEET: Final = "lms-recovery.xml"
-PACKAGE: Final = "lms-package.xml"
 _MAX_PACKAGE: Final = 64 * MIB
+_MAX_FACTS: Final = 4096
 
 
 class RecoveryDirectory:
@@ -22,27 +24,32 @@ class RecoveryDirectory:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def publish(self, package: bytes, sheet: bytes | None) -> None:
-        """Replace the newest package, and the sheet where there is one. Raises FileProblem."""
+    def publish(self, facts: RecoveryFacts, package: bytes, sheet: bytes | None) -> None:
+        """Replace the newest package, the sheet where there is one, and then what tells of them. Raises FileProblem."""
         if not self._directory.parent.is_dir():
             return  # a machine without /boot has nothing to boot from either
         ensure_directory(self._directory)
-        write_file(self._directory / PACKAGE, package)
+        write_file(self._directory / RECOVERY_PACKAGE, package)
         if sheet is not None:
-            write_file(self._directory / SHEET, sheet)
+            write_file(self._directory / RECOVERY_SHEET, sheet)
+        write_file(self._directory / RECOVERY_FACTS, write_record(facts))
+
+    def is_behind(self, facts: RecoveryFacts) -> bool:
+        """Whether something else lies there, though it could be kept."""
+        return self._directory.parent.is_dir() and self._read(RECOVERY_FACTS, _MAX_FACTS) != write_record(facts)
 
     def find(self) -> str | None:
         """The path of the package, where one is there."""
-        path = self._directory / PACKAGE
+        path = self._directory / RECOVERY_PACKAGE
         return str(path) if path.exists() else None
 
     def package(self) -> bytes | None:
         """The newest package."""
-        return self._read(PACKAGE, _MAX_PACKAGE)
+        return self._read(RECOVERY_PACKAGE, _MAX_PACKAGE)
 
     def sheet(self) -> bytes | None:
         """The recovery sheet."""
-        return self._read(SHEET, MIB)
+        return self._read(RECOVERY_SHEET, MIB)
 
     def _read(self, name: str, max_bytes: int) -> bytes | None:
         path = self._directory / name

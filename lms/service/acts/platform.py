@@ -17,7 +17,7 @@ from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
 from lms.service.acts.owner_auth import owner_auth_for_new_keys
 from lms.service.acts.restore import PASSING, POLL_S, why_waiting
-from lms.service.archive import archive, places_of
+from lms.service.archive import archive, is_archived, places_of
 from lms.service.diagnosis import WORDS, Reason, diagnose
 from lms.service.enroll import enroll_authority, enroll_token, standing
 from lms.service.enrolment import accept_grant, request_enrolment
@@ -149,9 +149,12 @@ def _identity(named: str, setting: Setting) -> str:
 
 
 def make_archive(call: Call, setting: Setting) -> Answer:
-    """A new package at every place that keeps packages."""
+    """A new package at every place that keeps packages; `if-changed`: unless the newest one is there and says all."""
     _refuse_other_tpm(setting, "archive")
-    state = archive(setting, call.secret(ENDORSEMENT_AUTH))
+    state = provisioned(setting)
+    changed = not (call.flag("if-changed") and is_archived(setting, state))
+    if changed:
+        state = archive(setting, call.secret(ENDORSEMENT_AUTH))
     remote = any(d.kind is DestinationKind.MIGRATION_AUTHORITY for d in standing(state).destinations)
     alone = not setting.archives and not remote
-    return facts(state) | {"changed": True, "places": places_of(setting, state), "only-copy": alone}
+    return facts(state) | {"changed": changed, "places": places_of(setting, state), "only-copy": alone}
