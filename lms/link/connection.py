@@ -60,6 +60,11 @@ class Signal:
     member: str
     body: tuple[Any, ...]
 
+    @property
+    def arg0(self) -> Any:
+        """The first value of the body, as rules of the bus name it."""
+        return self.body[0] if self.body else None
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -208,9 +213,14 @@ class Connection:
         }
 
     @asynccontextmanager
-    async def listening(self, sender: str, **match: str) -> AsyncIterator[asyncio.Queue[Signal]]:
-        """A queue of the signals from who owns the name `sender`; `match` may hold path, interface and member."""
-        queue: asyncio.Queue[Signal] = asyncio.Queue()
+    async def listening(
+        self, sender: str, into: asyncio.Queue[Signal] | None = None, **match: str
+    ) -> AsyncIterator[asyncio.Queue[Signal]]:
+        """A queue, or this one, of the signals from who owns the name `sender`.
+
+        `match` may hold path, interface, member and arg0.
+        """
+        queue: asyncio.Queue[Signal] = asyncio.Queue() if into is None else into
         owner = ""
 
         def heard(signal: Signal) -> None:
