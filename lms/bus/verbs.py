@@ -27,6 +27,7 @@ QUESTIONS: Final = (
     "status",
     "keys",
     "pcrs",
+    "handles",
     "packages",
     "authorities",
     "inspect",

@@ -1,4 +1,4 @@
-"""TPM2_GetCapability, TPM2_ReadPublic and TPM2_FlushContext as bytes (TPM 2.0 Library Part 3).
+"""TPM2_GetCapability, TPM2_ReadPublic, TPM2_NV_ReadPublic and TPM2_FlushContext as bytes (TPM 2.0 Library Part 3).
 
 Past ESAPI: looking at a TPM takes no libtss2, ESAPI cannot flush a session that it did not open, and the lists that
 tpm2_pytss returns read freed memory when they are used carelessly.
@@ -14,6 +14,7 @@ from lms.errors import BadRequest
 from lms.wire.tpm.marshal import Reader
 
 _CC_FLUSH_CONTEXT: Final = 0x165
+_CC_NV_READ_PUBLIC: Final = 0x169
 _CC_READ_PUBLIC: Final = 0x173
 _CC_GET_CAPABILITY: Final = 0x17A
 _CAP_HANDLES: Final = 1
@@ -24,6 +25,7 @@ _COUNT: Final = 254
 
 _COMMAND_INDEX: Final = 0xFFFF  # of TPMA_CC
 
+_NV_INDEX: Final = 0x01000000
 _TRANSIENT: Final = 0x80000000
 _PERSISTENT: Final = 0x81000000
 _LOADED_SESSION: Final = 0x02000000
@@ -60,8 +62,22 @@ def public_at(channel: Channel, handle: int) -> bytes | None:
     with doing(f"find the key at {handle:#x}"):
         if handle not in persistent_handles(channel):
             return None
-        answer = channel.execute(command(_CC_READ_PUBLIC, handle))
+        return _first(channel.execute(command(_CC_READ_PUBLIC, handle)))
+
+
+def _first(answer: bytes) -> bytes:
+    """The TPM2B with which an answer begins."""
     return answer[: 2 + int.from_bytes(answer[:2], "big")]
+
+
+def kept(channel: Channel) -> dict[int, bytes]:
+    """All that a TPM keeps, by its handle: TPM2B_PUBLIC of persistent keys, TPM2B_NV_PUBLIC of NV indices."""
+    found = {}
+    with doing("list what the TPM keeps"):
+        for first, code in ((_PERSISTENT, _CC_READ_PUBLIC), (_NV_INDEX, _CC_NV_READ_PUBLIC)):
+            for handle in _handles(channel, first):
+                found[handle] = _first(channel.execute(command(code, handle)))
+    return found
 
 
 def permanent(channel: Channel) -> int:

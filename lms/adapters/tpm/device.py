@@ -137,6 +137,10 @@ class TpmDevice:
         """TPM2B_PUBLIC of the persistent key at `handle`; None where there is no key."""
         return self._worker.run(lambda tpm: capabilities.public_at(tpm.channel, handle))
 
+    def kept(self) -> dict[int, bytes]:
+        """Persistent keys and NV indices by their handles: TPM2B_PUBLIC, TPM2B_NV_PUBLIC."""
+        return self._worker.run(lambda tpm: capabilities.kept(tpm.channel))
+
     def ensure_srk(self, handle: int, algorithm: Algorithm, owner_auth: Secret) -> bytes:
         """Derive the SRK, persist it where the handle is free, and return its TPM2B_PUBLIC; HandleOccupied."""
         return self._act(lambda tpm: keys.ensure_srk(tpm, handle, algorithm, owner_auth))

@@ -19,7 +19,7 @@ from lms.service.acts.entries import (
     unregister_entry,
     unseal_secret,
 )
-from lms.service.acts.facts import authorities, packages, status
+from lms.service.acts.facts import authorities, handles, packages, status
 from lms.service.acts.platform import enroll, forget_destination, make_archive, provision_platform
 from lms.service.acts.restore import restore
 from lms.service.setting import Setting
@@ -42,6 +42,7 @@ ACTS: Final[Mapping[str, Act]] = {
     "unseal": unseal_secret,
     "keys": keys,
     "pcrs": read_pcrs,
+    "handles": handles,
     "packages": packages,
     "authorities": authorities,
 }

@@ -1,6 +1,6 @@
 """What an act answers about the platform, in the words of DESIGN §3 and §4.
 
-`status`, `packages` and `authorities` answer nothing else.
+`status`, `handles`, `packages` and `authorities` answer nothing else.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lms.errors import TpmLockedOut
-from lms.model.keys import digits
+from lms.errors import MalformedStructure, TpmLockedOut
+from lms.model.keys import Name, digits
 from lms.model.packages import DestinationKind
 from lms.model.platform import EnrolledDestination, Health, PlatformState
 from lms.model.trust import TrustedAuthority, TrustList
@@ -20,6 +20,7 @@ from lms.service.enroll import standing, trust_list_of, withdrawn_authorities
 from lms.service.setting import Setting, provisioned
 from lms.wire.anchor import read_owner
 from lms.wire.inspection import policy_facts
+from lms.wire.tpm.foreign import NV_INDEX, foreign_attributes, foreign_name, nv_attributes
 
 _MEANING: Final[Mapping[Health, str]] = {
     Health.UNPROVISIONED: "there is no recoverable key yet",
@@ -121,6 +122,30 @@ def _findings(state: PlatformState, known: Mapping[str, Any]) -> list[str]:
         "lockout-auth-unset": not known["lockout-auth-set"],
     }
     return [word for word, is_so in found.items() if is_so]
+
+
+def handles(call: Call, setting: Setting) -> Answer:
+    """All that this TPM keeps, and which of it is ours."""
+    state = setting.store.load()
+    ours = {} if state is None else _ours(state)
+    return {"handles": [_kept(handle, public, ours) for handle, public in sorted(setting.tpm.kept().items())]}
+
+
+def _ours(state: PlatformState) -> dict[Name, str]:
+    known = {state.srk_name: "storage-root-key"}
+    return known if state.drsk is None else known | {state.drsk.name: "recoverable-key"}
+
+
+def _kept(handle: int, public: bytes, ours: Mapping[Name, str]) -> Answer:
+    """A key, with its Name where that is of a hash that we know; an NV index without what is in it."""
+    known: Answer = {"handle": f"{handle:#010x}", "kind": "key"}
+    if handle >> 24 == NV_INDEX >> 24:
+        return known | {"kind": "nv", "attributes": f"{nv_attributes(public):#010x}"}
+    try:
+        name = foreign_name(public)
+    except MalformedStructure:
+        return known
+    return known | {"attributes": f"{foreign_attributes(public):#010x}", "name": str(name), "ours": ours.get(name)}
 
 
 def packages(call: Call, setting: Setting) -> Answer:

@@ -1,4 +1,4 @@
-"""Public areas that applications made: their Name and attributes, whatever else is in them (Library Part 2).
+"""Public areas that others made: their Name and attributes, whatever else is in them (Library Part 2).
 
 A child key travels unchanged, so its algorithms are none of our business; `lms.wire.tpm.public` reads ours.
 """
@@ -12,6 +12,10 @@ from typing import Any, Final
 from lms.errors import MalformedStructure
 from lms.model.keys import Name
 from lms.wire.tpm.digests import HASHES
+from lms.wire.tpm.marshal import Reader, unsized
+
+NV_INDEX: Final = 0x01000000
+"""The first handle of an NV index."""
 
 # In one step: a package has tens of thousands of public areas.
 _HEAD: Final = Struct(">HHHI")
@@ -45,6 +49,13 @@ def foreign_name(tpm2b: bytes) -> Name:
 def is_foreign_name(name: Name, tpm2b: bytes) -> bool:
     """Whether it is the Name of this TPM2B_PUBLIC, of which a package has ten thousand."""
     return name == _name(tpm2b)
+
+
+def nv_attributes(tpm2b: bytes) -> int:
+    """TPMA_NV of a TPM2B_NV_PUBLIC, as a number."""
+    reader = Reader(unsized(tpm2b))
+    reader.raw(4 + 2)  # nvIndex, nameAlg
+    return reader.u32()
 
 
 def foreign_attributes(tpm2b: bytes) -> int:
