@@ -1,22 +1,20 @@
 """What a service writes down: lines for people, and fields of systemd's journal to find them by.
 
 Where systemd connected stderr to its journal, a record goes there as an entry of its own, with its priority and the
-fields that came with it (Native Journal Protocol); elsewhere it is a line on stderr. Neither a secret nor a word of
-what somebody entrusted is in it: whoever logs sees to that.
+fields that came with it (sd_journal_send(3)); elsewhere it is a line on stderr. Neither a secret nor a word of what
+somebody entrusted is in it: whoever logs sees to that.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
-import struct
 import sys
 import traceback
-from collections.abc import Mapping
 from typing import Final
 
-SOCKET: Final = "/run/systemd/journal/socket"
+from systemd import journal
+
 _FORMAT: Final = "%(name)s: %(message)s"
 _PRIORITIES: Final = {logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _INFORMATION: Final = 6
@@ -44,28 +42,20 @@ def _is_journal(descriptor: int) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-def _entry(values: Mapping[str, str]) -> bytes:
-    """Each field with the size of its value before it, so that no line break in it begins another one."""
-    encoded = ((name.encode("ascii"), value.encode("utf-8", "replace")) for name, value in values.items())
-    return b"".join(name + b"\n" + struct.pack("<Q", len(value)) + value + b"\n" for name, value in encoded)
-
-
 class _JournalHandler(logging.Handler):
     def __init__(self, program: str) -> None:
         super().__init__()
         self._program = program
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = self.format(record)
-        entry = {
-            "MESSAGE": message,
-            "PRIORITY": str(_PRIORITIES.get(record.levelno, _INFORMATION)),
-            "SYSLOG_IDENTIFIER": self._program,
-            "LOGGER": record.name,
+        # Not the handler of systemd-python: it writes down whatever stands in a record, arguments too.
+        journal.send(
+            self.format(record),
+            PRIORITY=str(_PRIORITIES.get(record.levelno, _INFORMATION)),
+            SYSLOG_IDENTIFIER=self._program,
+            LOGGER=record.name,
+            CODE_FILE=record.pathname,
+            CODE_LINE=record.lineno,
+            CODE_FUNC=record.funcName,
             **getattr(record, "journal", {}),
-        }
-        try:
-            self._socket.sendto(_entry(entry), SOCKET)
-        except OSError:
-            sys.stderr.write(f"{message}\n")
+        )

@@ -20,26 +20,29 @@ from tests.support.tls_client import PATIENCE_S, exchange, post, secured
 
 _ONCE = """
 import logging, os, sys
-from lms import journal
+from lms.journal import begin_log, fields
+from tests.support.journalled import put_journal_in_place
 
-journal.SOCKET, stderr = sys.argv[1:]
-if stderr == "journal":
+if len(sys.argv) > 1:
+    put_journal_in_place(sys.argv[1])
     found = os.fstat(2)
     os.environ["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
-journal.begin_log("lmsd")
-logging.getLogger("part").warning("two\\nPRIORITY=0", extra=journal.fields(job=3, error=None))
+begin_log("lmsd")
+logging.getLogger("part").warning("two\\nPRIORITY=0", extra=fields(job=3, error=None))
 """
 
 
 def read_entry(datagram: bytes) -> dict[str, str]:
-    """The fields of an entry in the Native Journal Protocol, each with its size before its value."""
+    """The fields of an entry in the Native Journal Protocol: a line, or a name, and the size before the value."""
     values = {}
     while datagram:
-        name, _, datagram = datagram.partition(b"\n")
-        (size,) = struct.unpack_from("<Q", datagram)
-        values[name.decode()] = datagram[8 : 8 + size].decode()
-        assert datagram[8 + size : 9 + size] == b"\n"
-        datagram = datagram[9 + size :]
+        line, _, rest = datagram.partition(b"\n")
+        name, is_line, value = line.partition(b"=")
+        if not is_line:
+            (size,) = struct.unpack_from("<Q", rest)
+            value, rest = rest[8 : 8 + size], rest[9 + size :]
+        values[name.decode()] = value.decode()
+        datagram = rest
     return values
 
 
@@ -47,9 +50,9 @@ class Journal:
     """A socket as journald has one."""
 
     def __init__(self, path) -> None:
-        self.path = str(path)
+        self.directory = str(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(self.path)
+        self._socket.bind(str(path / "socket"))
         self._socket.settimeout(PATIENCE_S)
 
     def until(self, **wanted: str) -> list[dict[str, str]]:
@@ -65,31 +68,35 @@ class Journal:
 
 @pytest.fixture
 def written(tmp_path):
+    (tmp_path / "journal").mkdir()
     made = Journal(tmp_path / "journal")
     yield made
     made.close()
 
 
-def logged(socket_path: object, stderr: str) -> str:
-    """What a program writes to stderr that logs once, with a journal there, and with stderr believed to be that."""
-    command = [sys.executable, "-c", _ONCE, str(socket_path), stderr]
+def logged(*journal: str) -> str:
+    """What a program writes to stderr that logs once; with a journal, stderr is believed to lead there."""
+    command = [sys.executable, "-c", _ONCE, *journal]
     return subprocess.run(command, capture_output=True, text=True, check=True).stderr
 
 
 def test_a_record_is_an_entry_with_its_fields(written):
-    assert logged(written.path, "journal") == ""
+    assert logged(written.directory) == ""
     (entry,) = written.until(LMS_JOB="3")
+    assert entry.pop("CODE_FILE") == "<string>"
+    assert entry.pop("CODE_LINE").isdigit()
     assert entry == {
         "MESSAGE": "part: two\nPRIORITY=0",
         "PRIORITY": "4",
         "SYSLOG_IDENTIFIER": "lmsd",
         "LOGGER": "part",
+        "CODE_FUNC": "<module>",
         "LMS_JOB": "3",
     }
 
 
-def test_where_there_is_no_journal_it_is_a_line(written, tmp_path):
-    assert logged(written.path, "file") == logged(tmp_path / "nobody", "journal") == "part: two\nPRIORITY=0\n"
+def test_where_there_is_no_journal_it_is_a_line():
+    assert logged() == "part: two\nPRIORITY=0\n"
 
 
 @in_loop
@@ -97,7 +104,7 @@ async def test_the_way_of_a_job_is_found_by_its_fields(bus, archived, written, t
     daemon = Daemon(archived.write_config(bus=f'"{bus.address}"'), "tests.support.journalled")
     archived.let_go()
     try:
-        daemon.start(JOURNAL=written.path, PROGRAM="lms.daemon").until("READY=1")
+        daemon.start(JOURNAL=written.directory, PROGRAM="lms.daemon").until("READY=1")
         async with client(bus.address) as us:
             secrets = {"owner-auth": OWNER_AUTH.reveal(), "password": b"what a user entrusts"}
             await us.act("Register", {"application": "luks", "label": "a name"}, secrets)
@@ -122,7 +129,9 @@ def test_a_call_at_an_authority_is_found_by_its_fields(written, tmp_path):
     make_authority(tmp_path / "state").store.close()
     config = tmp_path / "lms.toml"
     config.write_text(f'[authority]\nstate_directory = "{tmp_path}/state"\nlisten = "127.0.0.1:0"\n')
-    program = Program(tmp_path, config, "tests.support.journalled", JOURNAL=written.path, PROGRAM="lms.authority.main")
+    program = Program(
+        tmp_path, config, "tests.support.journalled", JOURNAL=written.directory, PROGRAM="lms.authority.main"
+    )
     with secured(program.port()) as connection:
         status, _, _ = exchange(connection, post())
     (call,) = written.until(LMS_OPERATION="GetMAServiceInformation")[-1:]
