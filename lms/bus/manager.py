@@ -39,8 +39,10 @@ class ManagerFace:
             methods=jobs | asked,
             properties={
                 "State": Property("s", lambda: self._health().get("state", "")),
+                "Meaning": Property("s", lambda: self._health().get("meaning", "")),
                 "Reason": Property("s", lambda: self._health().get("reason", "")),
                 "Explanation": Property("s", lambda: self._health().get("explanation", "")),
+                "Archived": Property("s", lambda: self._health().get("archived", "")),
             },
             signals={
                 "JobNew": _JOB,
