@@ -32,6 +32,7 @@ from lms.names import (
     PASSWORD,
     PRIVATE,
     PUBLIC,
+    SENSITIVE,
     SHEET,
     TOKEN,
     TOKEN_PASSWORD,
@@ -43,7 +44,7 @@ from lms.service.acts import ACTS, Call
 _COLLECTED: Final = (PASSWORD, DATA, PUBLIC, PRIVATE)
 _WORDS: Final = (
     OWNER_AUTH, ENDORSEMENT_AUTH, TOKEN, TOKEN_PASSWORD, OWNER, PACKAGE, GRANT, SHEET, APPROVAL, USER_PASSWORD,
-    *_COLLECTED,
+    SENSITIVE, *_COLLECTED,
 )  # fmt: skip
 
 

@@ -62,6 +62,7 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     names.GRANT: 16 * _MIB,
     names.PUBLIC: 4 * _KIB,
     names.PRIVATE: 4 * _KIB,
+    names.SENSITIVE: 4 * _KIB,
     names.PASSWORD: 64 * _KIB,
     names.DATA: 32 * _MIB,
 }

@@ -8,6 +8,7 @@ from lms.errors.authority import *
 from lms.errors.base import *
 from lms.errors.bus import *
 from lms.errors.caller import *
+from lms.errors.containers import *
 from lms.errors.documents import *
 from lms.errors.state import *
 from lms.errors.tpm import *

@@ -90,3 +90,11 @@ class Algorithm(Enum):
 
     ECC_P256 = "ecc-p256"
     RSA_2048 = "rsa-2048"
+
+
+class ApplicationAlgorithm(Enum):
+    """Algorithms offered for keys of applications."""
+
+    ECC_P256 = "ecc-p256"
+    ECC_P384 = "ecc-p384"
+    RSA_2048 = "rsa-2048"

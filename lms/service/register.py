@@ -37,7 +37,7 @@ from lms.wire.tpm.public import Attributes, name_of, sealed_template, user_key_t
 
 _SYSTEM_KEY: Final = sealed_template(Attributes.NO_DA, OWNER_AUTHORISED)
 _USERS_KEY: Final = sealed_template(Attributes.NO_DA | Attributes.USER_WITH_AUTH)
-_FIXED: Final = Attributes.FIXED_TPM | Attributes.FIXED_PARENT
+FIXED: Final = Attributes.FIXED_TPM | Attributes.FIXED_PARENT
 _STORAGE: Final = Attributes.RESTRICTED | Attributes.DECRYPT
 _MAX_BLOB: Final = 4096
 
@@ -156,7 +156,7 @@ def register_key(
 def _judged(key: SealedObject) -> Name:
     if max(len(key.public), len(key.private)) > _MAX_BLOB:
         raise BadRequest(f"cannot register a key whose public or private area has more than {_MAX_BLOB} bytes")
-    if foreign_attributes(key.public) & _FIXED:
+    if foreign_attributes(key.public) & FIXED:
         raise NotMigratable("cannot register the key: it has fixedTPM or fixedParent, and dies with this TPM")
     return foreign_name(key.public)
 

@@ -10,13 +10,14 @@ import re
 from typing import Final
 
 from lms.errors import BadRequest
-from lms.model.keys import Name
+from lms.model.keys import ApplicationAlgorithm, Name
 from lms.model.packages import SYSTEM, ItemUsage
 from lms.model.registered import Entry, RegisteredItem, RegisteredKey
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
-from lms.names import DATA, OWNER_AUTH, PASSWORD, PRIVATE, PUBLIC, USER_PASSWORD
+from lms.names import DATA, OWNER_AUTH, PASSWORD, PRIVATE, PUBLIC, SENSITIVE, USER_PASSWORD
 from lms.service.acts.call import Answer, Call
+from lms.service.application import import_key, make_key
 from lms.service.register import Where, entry_at, listed, place_of, register_item, register_key, unregister
 from lms.service.retrieve import retrieve
 from lms.service.seal import seal, unseal
@@ -41,12 +42,16 @@ def described(entry: Entry) -> Answer:
 
 
 def register(call: Call, setting: Setting) -> Answer:
-    """A password, data, or the public and private area of a key."""
+    """A password, data, a key's public and private area, its public and sensitive one; or `algorithm`: a new key."""
     words = [word for word in (PASSWORD, DATA, PUBLIC) if call.given(word)]
-    if len(words) > 1 or (call.given(PRIVATE) and words != [PUBLIC]):
+    halves = [word for word in (PRIVATE, SENSITIVE) if call.given(word)]
+    algorithm = call.text("algorithm")
+    if len(words) > 1 or len(halves) > 1 or (halves and words != [PUBLIC]) or (words and algorithm is not None):
         raise BadRequest("cannot register more than one thing at once: a password, data, or a key's two areas")
+    if algorithm is not None:
+        return _make_key(call, setting, algorithm)
     if words == [PUBLIC]:
-        return _register_key(call, setting)
+        return _import_key(call, setting) if halves == [SENSITIVE] else _register_key(call, setting)
     if not words:
         raise BadRequest("cannot register nothing: give a password, data, or a key's two areas")
     where = _where(call)
@@ -61,6 +66,28 @@ def _register_key(call: Call, setting: Setting) -> Answer:
     key = SealedObject(call.document(PUBLIC), call.document(PRIVATE))
     entry, changed = register_key(setting, call.caller, _where(call), key, _parent(call), call.secret(USER_PASSWORD))
     return described(entry) | {"changed": changed}
+
+
+def _make_key(call: Call, setting: Setting, algorithm: str) -> Answer:
+    try:
+        wanted = ApplicationAlgorithm(algorithm)
+    except ValueError:
+        known = ", ".join(one.value for one in ApplicationAlgorithm)
+        raise BadRequest(f"cannot make a key of '{algorithm}': one of {known}") from None
+    return _handed_out(call, make_key(setting, call.caller, _where(call), wanted), changed=True)
+
+
+def _import_key(call: Call, setting: Setting) -> Answer:
+    public, sensitive = call.document(PUBLIC), Secret(call.document(SENSITIVE))
+    entry, changed = import_key(setting, call.caller, _where(call), public, sensitive)
+    return _handed_out(call, entry, changed=changed)
+
+
+def _handed_out(call: Call, entry: RegisteredKey, *, changed: bool) -> Answer:
+    """A key that is here for the first time, its areas to be collected."""
+    call.offer(PUBLIC, Secret(entry.key.public))
+    call.offer(PRIVATE, Secret(entry.key.private))
+    return described(entry) | {"changed": changed, "collect": [PRIVATE, PUBLIC]}
 
 
 def _parent(call: Call) -> Name | None:
@@ -92,12 +119,10 @@ def seal_secret(call: Call, setting: Setting) -> Answer:
     """Seal `data` below the DRSK under the own authorisation `password`, or under a policy; its areas are collected."""
     value = Secret(call.document(DATA))
     entry = seal(setting, call.caller, _where(call), value, call.secret(PASSWORD), _policy(call))
-    call.offer(PUBLIC, Secret(entry.key.public))
-    call.offer(PRIVATE, Secret(entry.key.private))
     state = provisioned(setting)
     above = base64.b64encode(state.require_drsk().key.public).decode("ascii")
     known: Answer = {"handle": f"{state.drsk_handle:#x}", "parent-public": above}
-    return described(entry) | {"changed": True, **known, "collect": [PRIVATE, PUBLIC]}
+    return _handed_out(call, entry, changed=True) | known
 
 
 def _policy(call: Call) -> bytes:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import base64
 import textwrap
+from dataclasses import dataclass
 from typing import Final
 
-from lms.wire.tpm.marshal import Writer
+from lms.errors import MalformedStructure
+from lms.model.tpm import SealedObject
+from lms.wire.tpm.marshal import Reader, Writer
 from lms.wire.tpm.public import name_of
 
 _ESYS_KEY: Final = 1  # IESYSC_KEY_RSRC
@@ -24,6 +27,13 @@ _OCTETS: Final = 0x04
 _OID: Final = 0x06
 _SEQUENCE: Final = 0x30
 _EMPTY_AUTH: Final = 0xA0
+
+_TAGS: Final = [_OID, _EMPTY_AUTH, _INTEGER, _OCTETS, _OCTETS]
+_WITHOUT_FLAG: Final = [_OID, _INTEGER, _OCTETS, _OCTETS]
+_NOT_EMPTY: Final = bytes((_BOOLEAN, 1, 0))
+
+_BEGIN: Final = "-----BEGIN TSS2 PRIVATE KEY-----"
+_END: Final = "-----END TSS2 PRIVATE KEY-----"
 
 
 def serialized_handle(handle: int, public: bytes) -> bytes:
@@ -64,4 +74,64 @@ def tss2_private_key(
 def tss2_pem(der: bytes) -> bytes:
     """The DER of `tss2_private_key` as PEM."""
     lines = textwrap.wrap(base64.b64encode(der).decode("ascii"), 64)
-    return "\n".join(("-----BEGIN TSS2 PRIVATE KEY-----", *lines, "-----END TSS2 PRIVATE KEY-----", "")).encode("ascii")
+    return "\n".join((_BEGIN, *lines, _END, "")).encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Tss2Key:
+    """A loadable key as a file has it: areas, handle of the persistent parent, and that it takes no password."""
+
+    key: SealedObject
+    parent: int
+    empty_auth: bool
+
+
+def read_tss2_pem(pem: bytes) -> Tss2Key:
+    """A file with one TPMKey and nothing else. Raises MalformedStructure, also for sealed, imported and policy keys."""
+    tags, values = _fields(_content(pem))
+    if tags == _WITHOUT_FLAG:  # DEFAULT FALSE may be left out
+        values.insert(1, _NOT_EMPTY)
+    elif tags != _TAGS:
+        raise _unknown()
+    kind, flag, parent, public, private = values
+    if kind != _OID_LOADABLE:
+        raise _unknown()
+    return Tss2Key(SealedObject(public, private), int.from_bytes(parent, "big"), flag != _NOT_EMPTY)
+
+
+def _unknown() -> MalformedStructure:
+    return MalformedStructure("cannot read a TSS2 PRIVATE KEY: it is of a kind that we make none of")
+
+
+def _content(pem: bytes) -> bytes:
+    """The DER in a PEM."""
+    lines = [line.strip() for line in pem.decode("latin-1").strip().splitlines()]
+    if lines[:1] != [_BEGIN] or lines[-1:] != [_END]:
+        raise MalformedStructure("cannot read a TSS2 PRIVATE KEY: there is none")
+    try:
+        return base64.b64decode("".join(lines[1:-1]), validate=True)
+    except ValueError:
+        raise MalformedStructure("cannot read a TSS2 PRIVATE KEY: its base64 text is damaged") from None
+
+
+def _fields(der: bytes) -> tuple[list[int], list[bytes]]:
+    """Tags and contents in the one SEQUENCE of a DER."""
+    tag, content, rest = _element(der)
+    if tag != _SEQUENCE or rest:
+        raise MalformedStructure("cannot read a TSS2 PRIVATE KEY: it is not one sequence")
+    tags: list[int] = []
+    values: list[bytes] = []
+    while content and len(tags) <= len(_TAGS):
+        tag, value, content = _element(content)
+        tags.append(tag)
+        values.append(value)
+    return tags, values
+
+
+def _element(der: bytes) -> tuple[int, bytes, bytes]:
+    """Tag and content of the first element, and what comes after it."""
+    reader = Reader(der)
+    tag, size = reader.u8(), reader.u8()
+    if size & 0x80:
+        size = int.from_bytes(reader.raw(size & 0x7F), "big")
+    return tag, reader.raw(size), reader.rest()

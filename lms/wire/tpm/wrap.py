@@ -16,19 +16,21 @@ from lms.model.tpm import OuterWrap
 from lms.wire.tpm.digests import digest
 from lms.wire.tpm.marshal import Reader, Writer, sized, unsized
 from lms.wire.tpm.protection import ProtectionBroken, decrypt_cfb, encrypt_cfb, protect, unprotect
-from lms.wire.tpm.public import ALG_AES, ALG_CFB
+from lms.wire.tpm.public import ALG_AES, ALG_CFB, ALG_NULL
 from lms.wire.tpm.secret_sharing import DUPLICATE, PrivateKey
 from lms.wire.tpm.sensitive import Sensitive, read_sensitive, write_sensitive
 
 INNER_KEY_SIZE: Final = 16
 AES_128_CFB_SYMMETRIC: Final = bytes(Writer().u16(ALG_AES).u16(128).u16(ALG_CFB))
 """TPMT_SYM_DEF_OBJECT of every inner wrap."""
+NO_INNER_WRAP: Final = bytes(Writer().u16(ALG_NULL))
+"""The same where the outer wrap holds TPM2B_SENSITIVE itself."""
 
 _REFUSED: Final = "cannot open the blob"
 
 
 def wrap_outer(new_parent: bytes, name: Name, inner_blob: bytes) -> OuterWrap:
-    """Wrap for the storage key TPM2B_PUBLIC `new_parent`; `inner_blob` is what `wrap_inner` gave.
+    """Wrap for the storage key TPM2B_PUBLIC `new_parent`; `inner_blob` is what `wrap_inner` gave, or TPM2B_SENSITIVE.
 
     BadAttributes or MalformedStructure where `new_parent` is no storage key.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from tpm2_pytss.constants import ESYS_TR
 from tpm2_pytss.tsskey import TSSPrivKey
@@ -9,7 +11,8 @@ from tpm2_pytss.types import TPM2B_PRIVATE, TPM2B_PUBLIC
 
 from lms.errors import MalformedStructure
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
-from lms.wire.tpm.esys import serialized_handle, tss2_pem, tss2_private_key
+from lms.model.tpm import SealedObject
+from lms.wire.tpm.esys import Tss2Key, read_tss2_pem, serialized_handle, tss2_pem, tss2_private_key
 from lms.wire.tpm.public import Attributes, drsk_template, sealed_template, srk_template
 from tests.wire.tpm.bench import parse
 
@@ -55,3 +58,27 @@ def test_pem_has_lines_of_64():
     lines = tss2_pem(bytes(100)).splitlines()
     assert lines[0] == b"-----BEGIN TSS2 PRIVATE KEY-----"
     assert [len(line) for line in lines[1:-1]] == [64, 64, 8]
+
+
+@pytest.mark.parametrize("parent", [DRSK_HANDLE, 0x40000001, 0x7F])
+@pytest.mark.parametrize("empty_auth", [True, False])
+def test_a_tss2_private_key_is_read_as_it_was_written(empty_auth, parent):
+    key = SealedObject(bytes(range(250)), bytes(range(130)))
+    der = tss2_private_key(key.public, key.private, parent, empty_auth=empty_auth)
+    assert read_tss2_pem(tss2_pem(der)) == Tss2Key(key, parent, empty_auth)
+    left_out = der.replace(bytes.fromhex("a003010100"), b"")
+    shorter = b"\x30\x82" + (len(left_out) - 4).to_bytes(2, "big") + left_out[4:]
+    assert empty_auth or read_tss2_pem(tss2_pem(shorter)) == Tss2Key(key, parent, False)
+
+
+def test_no_altered_or_shortened_tss2_private_key_ends_in_another_way():
+    key = SealedObject(bytes(range(200)), bytes(range(100)))
+    der = tss2_private_key(key.public, key.private, DRSK_HANDLE)
+    for cut in range(len(der)):
+        with pytest.raises(MalformedStructure):
+            read_tss2_pem(tss2_pem(der[:cut]))
+        with suppress(MalformedStructure):
+            read_tss2_pem(tss2_pem(der[:cut] + bytes((der[cut] ^ 0x81,)) + der[cut + 1 :]))
+    with pytest.raises(MalformedStructure):
+        read_tss2_pem(tss2_pem(der + b"\0"))
+    assert read_tss2_pem(b"\n" + tss2_pem(der) + b"\n").key == key
