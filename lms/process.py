@@ -24,6 +24,7 @@ from lms.model.secret import Secret
 _MAX_ANSWER: Final = 128 * 1024 * 1024
 _PR_SET_DUMPABLE: Final = 4
 _STEP: Final = "step: "
+_NOTHING: Final = Secret(b"")
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -104,10 +105,11 @@ class Ran:
     said: str
 
 
-def run_command(program: str, *words: str | Secret, kept: tuple[int, ...] = ()) -> Ran:
+def run_command(program: str, *words: str | Secret, kept: tuple[int, ...] = (), given: Secret = _NOTHING) -> Ran:
     """Run a program that is not ours; a Secret among its words is handed over as the path of a descriptor.
 
-    It holds the descriptors `kept` open as long as it runs. Raises ProgramNotStarted.
+    It reads `given` from standard input, and holds the descriptors `kept` open as long as it runs. Raises
+    ProgramNotStarted.
     """
     with ExitStack() as closing:
         passed = {}
@@ -116,12 +118,14 @@ def run_command(program: str, *words: str | Secret, kept: tuple[int, ...] = ()) 
                 passed[at] = descriptor_with(word.reveal())
                 closing.callback(os.close, passed[at])
         spelled = [f"/dev/fd/{passed[at]}" if at in passed else str(word) for at, word in enumerate(words)]
+        stdin = descriptor_with(given.reveal())
+        closing.callback(os.close, stdin)
         try:
             done = subprocess.run(
                 [program, *spelled],
                 env={"PATH": _SYSTEM_PATH, "LC_ALL": "C.UTF-8"},
                 pass_fds=(*passed.values(), *kept),
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 capture_output=True,
                 check=False,
             )
