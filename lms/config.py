@@ -38,6 +38,17 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenPlace:
+    """Where a token is looked for at boot: a file, or one of the file system on a block device that may be absent."""
+
+    device: Path | None
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path) if self.device is None else f"{self.path} on {self.device}"
+
+
+@dataclass(frozen=True, slots=True)
 class AuthorityConfiguration:
     """The table `authority`: a Migration Authority on this machine. Without `tcti` its keys are kept in software."""
 
@@ -82,6 +93,7 @@ class Configuration:
     archives: tuple[Path, ...] = ()
     bus: str = "system"
     recovery_directory: Path | None = None
+    recovery_token: TokenPlace = TokenPlace(Path("/dev/disk/by-label/LMS-TOKEN"), Path("token.xml"))
     applications_directory: Path = Path(DEFAULT_APPLICATIONS_DIRECTORY)
     authority: AuthorityConfiguration = field(default_factory=AuthorityConfiguration)
     station: StationConfiguration = field(default_factory=StationConfiguration)
@@ -172,6 +184,15 @@ def _endpoint(value: Any) -> Endpoint:
     return Endpoint(host, int(port))
 
 
+def _token_place(value: Any) -> TokenPlace:
+    """A medium as fstab names it, and a file on it; or a file."""
+    found = re.fullmatch(r"(LABEL|UUID|PARTLABEL|PARTUUID)=([\w.:+=@-]+)/(.+)", _text(value), re.ASCII)
+    if found is None:
+        return TokenPlace(None, _path(value))
+    kind, name, path = found.groups()
+    return TokenPlace(Path("/dev/disk", f"by-{kind.lower()}", name), Path(path.lstrip("/")))
+
+
 def _algorithm(value: Any) -> Algorithm:
     try:
         return Algorithm(value)
@@ -189,6 +210,9 @@ SETTINGS: Final = {
     "archives": Setting(_paths, "Backup Archives: directories that get a copy of every package"),
     "bus": Setting(_bus, "the message bus of lmsd: system, session, or the address of a private one"),
     "recovery_directory": Setting(_path, "where recovery sheet and newest package are copied to, outside the root"),
+    "recovery_token": Setting(
+        _token_place, "where a token is looked for at boot: LABEL=NAME/FILE or UUID=…/FILE of a medium, or a file"
+    ),
     "applications_directory": Setting(_path, "where `lmsctl luks` keeps journal and backup of a change; root's"),
     "authority.state_directory": Setting(_path, "where a Migration Authority keeps its keys, mode 0700"),
     "authority.listen": Setting(_endpoint, "where it listens: HOST:PORT, an IPv6 address in brackets"),

@@ -15,7 +15,8 @@ DEFAULT_STATION_DIRECTORY: Final = "/var/lib/lms-station"
 RECOVERY_SHEET: Final = "lms-recovery.xml"
 RECOVERY_PACKAGE: Final = "lms-package.xml"
 RECOVERY_FACTS: Final = "lms-facts.json"
-# The file in the state directory that is written anew when keys came back.
+# Files in the state directory: the state, and what is written anew when keys came back.
+STATE: Final = "state.json"
 RESTORED: Final = "restored"
 
 # Words of secrets, handed over by descriptor.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lms.assembly import assembled
-from lms.config import SETTINGS, Configuration, Endpoint, load_configuration
+from lms.config import SETTINGS, Configuration, Endpoint, TokenPlace, load_configuration
 from lms.errors import BadConfiguration, FileProblem
 from lms.model.keys import Algorithm
 from lms.model.secret import Secret
@@ -23,6 +23,10 @@ GOOD = {
     "archives": ('["/mnt"]', (Path("/mnt"),)),
     "bus": ('"unix:path=/x"', "unix:path=/x"),
     "recovery_directory": ('"/boot/other"', Path("/boot/other")),
+    "recovery_token": (
+        '"LABEL=STICK/keys/token.xml"',
+        TokenPlace(Path("/dev/disk/by-label/STICK"), Path("keys/token.xml")),
+    ),
     "applications_directory": ('"/srv/apps"', Path("/srv/apps")),
     "authority.state_directory": ('"/srv/ma"', Path("/srv/ma")),
     "authority.listen": ('"[2001:db8::1]:443"', Endpoint("2001:db8::1", 443)),
@@ -45,6 +49,7 @@ BAD = {
     "archives": "[7]",
     "bus": '"tcp:host=x"',
     "recovery_directory": '"boot"',
+    "recovery_token": '"LABEL=STICK"',
     "applications_directory": '"apps"',
     "unknown": "1",
     "authority.state_directory": "7",

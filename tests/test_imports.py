@@ -35,6 +35,18 @@ def test_looking_at_a_tpm_takes_no_libtss2(tmp_path):
         tpm.remove()
 
 
+def top_level(module: str) -> set[str]:
+    """What of no standard library is loaded with a module."""
+    code = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True, text=True)
+    return {*done.stdout.split()} - sys.stdlib_module_names
+
+
+def test_a_look_at_boot_takes_nothing_but_the_standard_library():
+    assert top_level("lms.early.__main__") - top_level("sys") == {"lms"}
+    assert loaded("lms.early.__main__", "ctypes", "logging", "subprocess") == []  # those are for a restore
+
+
 def test_libraries_that_are_loaded_are_found():
     assert loaded("lms.daemon", "lxml", *_LARGE) == ["lxml"]
     assert loaded("lms.adapters.vault", *_LARGE) == ["sqlalchemy"]

@@ -88,6 +88,16 @@ class RestoreFirst(LmsError):
     hint = "bring the keys back first: `lmsctl restore`, with `--token FILE` or through your authorities"
 
 
+class TokenAbsent(LmsError):
+    blame = Blame.STATE
+    hint = "`lmsctl restore` when the machine is up; or begin again with the medium of `recovery_token` plugged in"
+
+
+class Unanswered(LmsError):
+    blame = Blame.AUTHORISATION
+    hint = "`lmsctl restore --token FILE` when the machine is up, or begin again and give the password"
+
+
 class LastDestination(LmsError):
     blame = Blame.STATE
     hint = "without a destination the keys end with this TPM: enroll another one first, or say `--last`"

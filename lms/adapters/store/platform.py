@@ -15,6 +15,7 @@ from lms.adapters.store.record import load_record
 from lms.errors import CiphertextLost, FileProblem
 from lms.files import ensure_directory, read_file, remove_file, write_file
 from lms.model.platform import PendingRestore, PlatformState
+from lms.names import STATE
 from lms.wire.document import MIB
 from lms.wire.record import write_record
 
@@ -31,7 +32,7 @@ class StateDirectory:
 
     @property
     def _state(self) -> Path:
-        return self._directory / "state.json"
+        return self._directory / STATE
 
     @property
     def _package(self) -> Path:

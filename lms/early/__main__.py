@@ -1,0 +1,38 @@
+"""The look, and only where it finds something else the rest."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+from lms.config import load_configuration
+from lms.early.looking import facts_in, name_at
+from lms.errors import LmsError
+
+
+def _ensure(config: Path | None) -> None:
+    """The key is in its place, or there is none, when this returns."""
+    configuration = load_configuration(config)
+    facts = facts_in(configuration.recovery)
+    if facts is None or name_at(configuration.tcti, facts.handle) == facts.key:
+        return
+    from lms.early.restoring import restore  # three times what the look takes
+
+    restore(configuration, config, facts)
+
+
+def main() -> int:
+    """Ensure the key, or tell the journal why it cannot be."""
+    parser = ArgumentParser(prog="lms.early")
+    parser.add_argument("--config", type=Path, metavar="FILE")
+    try:
+        _ensure(parser.parse_args().config)
+    except LmsError as error:
+        sys.stderr.write(f"lms-restore: {error}\nlms-restore: hint: {error.hint}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
