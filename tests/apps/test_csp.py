@@ -19,10 +19,9 @@ from lms.model.secret import Secret
 from lms.names import OWNER_AUTH
 from lms.wire.tpm.application import application_template
 from lms.wire.tpm.esys import read_tss2_pem, tss2_pem, tss2_private_key
-from tests.support.containers import PASSWORD, certify, make_pkcs12, openssl, signs, verifies
+from tests.support.containers import PASSWORD, Serving, certify, make_pkcs12, openssl, signs, verifies
 from tests.support.platform import NO_SECRET
 from tests.support.platform import OWNER_AUTH as AUTH
-from tests.support.volumes import Acting
 
 OWNER = {OWNER_AUTH: AUTH.reveal()}
 
@@ -44,6 +43,11 @@ class Bench:
     def row(self):
         (row,) = self.rows
         return row
+
+
+@pytest.fixture
+def acts(archived):
+    return Serving(archived)
 
 
 @pytest.fixture
@@ -95,7 +99,7 @@ def test_a_key_and_its_certificate_outlive_the_tpm(bench, archived, machines, to
     assert bench.row["archived"] is True
     before = bench.key.read_bytes(), bench.crt.read_bytes()
     new = machines(disk_of=archived.directory)
-    anew = Bench(Acting(new), tmp_path / "apps", files)
+    anew = Bench(Serving(new), tmp_path / "apps", files)
     assert (anew.row["file"], anew.row["archived"]) == ("present", None)
     with pytest.raises(KeyNotFound):
         anew.add(Wanted())

@@ -36,11 +36,15 @@ from lms.model.secret import Secret
 from lms.wire.tpm.application import application_template
 from lms.wire.tpm.esys import tss2_pem, tss2_private_key
 from lms.wire.tpm.public import signing_template
-from tests.support.containers import PASSWORD, certify, make_pkcs12, signs
+from tests.support.containers import PASSWORD, Serving, certify, make_pkcs12, signs
 from tests.support.platform import NO_SECRET
-from tests.support.volumes import Acting
 
 P256, P384 = Wanted(ApplicationAlgorithm.ECC_P256), Wanted(ApplicationAlgorithm.ECC_P384)
+
+
+@pytest.fixture
+def acts(archived):
+    return Serving(archived)
 
 
 @pytest.fixture
@@ -194,9 +198,9 @@ def test_what_cannot_be_done_is_told_before_anything_is(key, acts, directory, pl
     with pytest.raises(NotRegistered):
         export(acts, key, None, {})
     with pytest.raises(NotProvisioned):
-        add(Acting(platform), key, directory, P256)
+        add(Serving(platform), key, directory, P256)
     with pytest.raises(NotProvisioned):
-        listed(Acting(platform))
+        listed(Serving(platform))
     with locked(directory / "csp"), pytest.raises(Busy):
         add(acts, key, directory, P256)
     assert listed(acts) == []

@@ -6,10 +6,20 @@ import os
 import subprocess
 from pathlib import Path
 
+from lms.service.setting import NO_SECRET
 from tests.support.platform import Platform
+from tests.support.volumes import Acting
 
 PROVIDERS = ("-provider", "tpm2", "-provider", "default")
 PASSWORD = b"the password of a file"
+
+
+class Serving(Acting):
+    """The acts of one platform as the service does them: each begins anew with the TPM."""
+
+    def __call__(self, *words, **more):
+        self.platform.tpm.begin(NO_SECRET)
+        return super().__call__(*words, **more)
 
 
 def openssl(*words: object, tpm: Platform | None = None, check: bool = True) -> subprocess.CompletedProcess[bytes]:

@@ -11,7 +11,6 @@ from typing import Any
 
 from lms.model.secret import Secret
 from lms.service.acts import ACTS, Call
-from lms.service.setting import NO_SECRET
 from tests.support.platform import Platform
 
 PASSPHRASE = Secret(b"the passphrase of a person")
@@ -73,6 +72,5 @@ class Acting:
     def __call__(self, verb: str, options, inputs=(), collected=()) -> tuple[dict[str, Any], dict[str, bytes]]:
         self.verbs.append(verb)
         call = Call(options, {word: Secret(value) for word, value in dict(inputs).items()})
-        self.platform.tpm.begin(NO_SECRET)  # as for each act of the service
         answer = ACTS[verb](call, self.platform.setting)
         return answer, {word: call.offered[word].reveal() for word in collected}
