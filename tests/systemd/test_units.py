@@ -22,7 +22,7 @@ SERVICES = [unit for unit in UNITS if unit.endswith(".service")]
 EXPOSURE = {
     "lms-archive.service": 7,
     "lms-authority.service": 11,
-    "lms-evm.service": 19,
+    "lms-evm.service": 16,
     "lms-reactivate.service": 12,
     "lms-restore.service": 18,
     "lms.service": 13,
