@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from lms.arguments import CommandLine, refuse_two_readers
-from lms.cli import acts, csp, documents, entries, evm, jobs, luks
+from lms.cli import acts, csp, doctor, documents, entries, evm, jobs, luks
 from lms.cli.following import Left
 from lms.errors import LmsError
 from lms.process import harden
@@ -83,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     luks.add_verbs(verb)
     evm.add_verbs(verb)
     csp.add_verbs(verb)
+
+    doctor.add_verbs(verb)
 
     jobs.add_verbs(verb)
 

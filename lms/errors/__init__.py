@@ -10,6 +10,7 @@ from lms.errors.bus import *
 from lms.errors.caller import *
 from lms.errors.containers import *
 from lms.errors.documents import *
+from lms.errors.inventory import *
 from lms.errors.kernel import *
 from lms.errors.state import *
 from lms.errors.tpm import *

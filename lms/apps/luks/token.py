@@ -79,7 +79,7 @@ def read_token(token: Mapping[str, Any]) -> Token:
         binding = Binding(pcrs, bool(token.get("tpm2-pin", False)))
         salt = _bytes(token["tpm2_salt"]) if binding.pin else b""
         policy = bytes.fromhex(token["tpm2-policy-hash"])
-        return Token(key, _parent(_bytes(token["tpm2_srk"])), binding, policy, salt)
+        return Token(key, read_parent(_bytes(token["tpm2_srk"])), binding, policy, salt)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise MalformedStructure("cannot read a token: its fields are not those of systemd") from error
 
@@ -88,7 +88,8 @@ def _bytes(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-def _parent(serialized: bytes) -> Parent:
+def read_parent(serialized: bytes) -> Parent:
+    """The key that Esys_TR_Serialize wrote. Raises MalformedStructure."""
     reader = Reader(serialized)
     handle, _, _, public = reader.u32(), reader.sized(), reader.u32(), reader.rest()
     if serialized_handle(handle, public) != serialized:

@@ -1,0 +1,105 @@
+"""`doctor`: what on this machine is bound to its TPM, and would it survive; changes nothing, asks for nothing.
+
+Whatever cannot be looked at (no TPM, no daemon, not root) is said, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lms.apps.acts import Acts, Answer
+from lms.apps.inventory.bond import Item
+from lms.apps.inventory.crypttab import read_crypttab
+from lms.apps.inventory.disks import Disks
+from lms.apps.inventory.files import known_places, look_at_files
+from lms.apps.inventory.findings import of_volumes, told
+from lms.apps.inventory.handles import judge_handles
+from lms.apps.inventory.machine import Machine
+from lms.apps.inventory.sight import Sight
+from lms.apps.inventory.volumes import judge_volume
+from lms.files import read_file
+
+_MAX_CRYPTTAB: Final = 1024 * 1024
+_CRYPTTAB: Final = Path("/etc/crypttab")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where to look: the handle of the recoverable key, where copies lie, and places beside those that are known."""
+
+    handle: int
+    copies: tuple[Path, ...] = ()
+    paths: tuple[Path, ...] = ()
+    devices: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was found, and what could not be looked at."""
+
+    machine: Machine
+    items: tuple[Item, ...]
+    findings: tuple[Answer, ...]
+    unseen: tuple[str, ...]
+
+    def answer(self) -> Answer:
+        """In plain values."""
+        rows = [row(item) for item in self.items]
+        return {"bound": rows, "findings": list(self.findings), "unseen": list(self.unseen)}
+
+
+def row(item: Item) -> Answer:
+    """One thing, its state, why it is so, and what repairs it."""
+    verdict = item.verdict
+    known = {"what": item.kind.value, "where": item.where, "state": verdict.state.value, "reason": verdict.reason}
+    return known | ({"act": verdict.act} if verdict.act else {})
+
+
+def examine(acts: Acts, scope: Scope) -> Examined:
+    """Look everywhere."""
+    sight = Sight()
+    machine = _asked(acts, scope, sight)
+    alone, copies = _look_at_volumes(scope, machine, sight)
+    look_at_files((*known_places(), *scope.paths), machine, sight)
+    findings = (*told(machine), *of_volumes(alone, copies))
+    return Examined(machine, tuple(sight.items), findings, tuple(dict.fromkeys(sight.unseen)))
+
+
+def _asked(acts: Acts, scope: Scope, sight: Sight) -> Machine:
+    """What service and TPM say."""
+    machine = Machine(scope.handle, {})
+    with sight.trying():
+        status, _ = acts("status", {})
+        machine = Machine(int(status.get("handle", hex(scope.handle)), 16), status)
+        if "owner-auth-set" not in status:
+            sight.unseen.append("cannot see destinations, proofs and what the TPM says of itself: only root is told")
+    with sight.trying():
+        sight.items += judge_handles(acts("handles", {})[0]["handles"], machine)
+    return machine
+
+
+def _look_at_volumes(scope: Scope, machine: Machine, sight: Sight) -> tuple[list[str], list[tuple[Path, str]]]:
+    """The volumes that only a TPM opens, and the directories of copies that lie on one of those."""
+    disks = Disks((), ())
+    with sight.trying():
+        disks = Disks.of_this_machine()
+    alone = []
+    for path in _volumes(scope, disks, sight):
+        with sight.trying():
+            header, items = judge_volume(path, machine)
+            sight.items += items
+            if not header.persons:
+                alone.append(str(path))
+    return alone, disks.closed(scope.copies, alone)
+
+
+def _volumes(scope: Scope, disks: Disks, sight: Sight) -> Iterable[Path]:
+    """Each volume once, however it is named."""
+    named = [Path(path) for path in disks.volumes]
+    if _CRYPTTAB.exists():
+        with sight.trying():
+            named += map(Path, read_crypttab(read_file(_CRYPTTAB, _MAX_CRYPTTAB)))
+    return {path.resolve(): path for path in reversed((*named, *scope.devices))}.values()

@@ -1,0 +1,56 @@
+"""What the service says of this machine, and what follows for all that hangs below its recoverable key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lms.apps.inventory.bond import State, Verdict
+from lms.model.platform import Health
+
+_NO_ONE: Final = Verdict(State.UNKNOWN, "nobody could say whether packages hold the recoverable key", "lmsctl status")
+_COMES_BACK: Final = Verdict(State.PROTECTED, "the recoverable key comes back on another TPM")
+_NEVER: Final = Verdict(State.LOST, "no package holds the recoverable key", "lmsctl archive")
+_OF: Final[Mapping[str, Verdict]] = {
+    Health.UNPROVISIONED.value: Verdict(State.LOST, "this machine has no recoverable key", "lmsctl provision"),
+    Health.CREATED.value: _NEVER,
+    Health.STALE.value: Verdict(State.STALE, "something changed since the newest package", "lmsctl archive"),
+    Health.AT_RISK.value: _COMES_BACK,
+    Health.PROTECTED.value: _COMES_BACK,
+    Health.RESTORE_NEEDED.value: Verdict(
+        State.STALE, "the recoverable key is not in this TPM, and a package holds it", "lmsctl restore"
+    ),
+    Health.RESTORED_NOT_ENROLLED.value: Verdict(
+        State.STALE, "the recoverable key is back, but destinations are not enrolled anew", "lmsctl enroll DESTINATION"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The handle of the recoverable key, and what `status` answered: nothing where nobody could be asked."""
+
+    handle: int
+    status: Mapping[str, Any]
+
+    @property
+    def name(self) -> str | None:
+        """The Name of the recoverable key, in hexadecimal digits; None where it is not known."""
+        return self.status.get("key-name")
+
+    @property
+    def state(self) -> str | None:
+        """The health of the platform, as `status` says it."""
+        return self.status.get("state")
+
+    @property
+    def package(self) -> bool:
+        """Whether a package was ever made; supposed where the caller is not told."""
+        return "archived" in self.status or "sequence" not in self.status
+
+    @property
+    def verdict(self) -> Verdict:
+        """What becomes of all that hangs below the recoverable key."""
+        found = _OF.get(self.state or "", _NO_ONE)
+        return _NEVER if found.state is State.STALE and not self.package else found

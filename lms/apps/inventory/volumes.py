@@ -1,0 +1,66 @@
+"""LUKS2 volumes: the tokens by which a TPM opens them, of systemd and of clevis, and whether anything else does."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from lms.apps.inventory.bond import Bond, Item, Kind, State, Verdict
+from lms.apps.inventory.clevis import read_clevis_token
+from lms.apps.inventory.judging import judge
+from lms.apps.inventory.machine import Machine
+from lms.apps.luks.header import Header
+from lms.apps.luks.token import TYPE, read_parent
+from lms.apps.luks.volume import Volume
+from lms.errors import MalformedStructure
+
+_CLEVIS: Final = "clevis"
+_A_KEY: Final[Mapping[Kind, str]] = {
+    Kind.LUKS_TOKEN: "systemd-cryptenroll --unlock-tpm2-device=auto --recovery-key {0} && lmsctl luks enroll {0}",
+    Kind.CLEVIS_TOKEN: "clevis luks unlock -d {0}; then cryptsetup luksAddKey {0}, and lmsctl luks enroll {0}",
+}
+
+
+def judge_volume(path: Path, machine: Machine) -> tuple[Header, list[Item]]:
+    """The header at a path, and its tokens. Raises NotLuks2, HeaderDamaged, MalformedStructure and more."""
+    header = Volume(path).header()
+    bonds = [bond for token in header.tokens.values() for bond in read_bonds(token)]
+    items = [replace(judge(bond, str(path), machine), alone=not header.persons) for bond in bonds]
+    saved = next((item.verdict for item in items if item.verdict.state is not State.LOST), None)
+    return header, [item if item.verdict.state is not State.LOST else _told(item, saved) for item in items]
+
+
+def read_bonds(token: Mapping[str, Any]) -> tuple[Bond, ...]:
+    """What of a LUKS2 token is bound to a TPM. Raises MalformedStructure."""
+    if token["type"] == _CLEVIS:
+        return read_clevis_token(token)
+    return (_systemd(token),) if token["type"] == TYPE else ()
+
+
+def _systemd(token: Mapping[str, Any]) -> Bond:
+    """Of any systemd: before 255 it names no parent, which is a primary key then."""
+    try:
+        pcrs = tuple(sorted({int(number) for number in token["tpm2-pcrs"]}))
+        named = token.get("tpm2_srk")
+        parent = None if named is None else read_parent(base64.b64decode(named, validate=True))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise MalformedStructure("cannot read a token: its fields are not those of systemd") from None
+    if parent is None:
+        return Bond(Kind.LUKS_TOKEN, pcrs=pcrs)
+    return Bond(Kind.LUKS_TOKEN, parent.handle, parent.name, pcrs)
+
+
+def _told(item: Item, saved: Verdict | None) -> Item:
+    """What it means that a token would be lost: nothing, a passphrase at the next boot, or the data."""
+    verdict = item.verdict
+    if saved is not None:
+        reason = f"{verdict.reason}; another token of this volume hangs below the recoverable key: {saved.reason}"
+        return replace(item, verdict=replace(saved, reason=reason))
+    if not item.alone:
+        return replace(item, verdict=replace(verdict, reason=f"{verdict.reason}; a passphrase opens the volume still"))
+    reason = f"{verdict.reason}; nothing else opens the volume: its data would be lost"
+    return replace(item, verdict=Verdict(verdict.state, reason, _A_KEY[item.kind].format(shlex.quote(item.where))))

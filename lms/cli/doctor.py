@@ -1,0 +1,51 @@
+"""`lmsctl doctor`: what is bound to this TPM, and would it survive?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lms.apps.inventory.examining import Scope, examine
+from lms.apps.inventory.losing import Event, losses
+from lms.cli.running import Order
+from lms.config import load_configuration
+from lms.errors import WouldBeLost
+from lms.terminal import say
+
+Answer = dict[str, Any]
+Verb = Callable[..., argparse.ArgumentParser]
+
+
+def add_verbs(verb: Verb) -> None:
+    """Its options."""
+    made = verb("doctor", "what is bound to this TPM, and would it survive", _doctor)
+    events = [event.value for event in Event]
+    made.add_argument("--before", choices=events, help="say exactly what this would take away; exit code 7 if anything")
+    made.add_argument("--path", metavar="PATH", action="append", default=[], help="look here, too: a file or directory")
+    made.add_argument(
+        "--device", metavar="DEVICE", action="append", default=[], help="a LUKS volume, or its header file"
+    )
+
+
+def _doctor(arguments: argparse.Namespace) -> Answer:
+    def acts(verb: str, options: Mapping[str, Any], inputs: Any = None, collected: Any = ()) -> Any:
+        return Order(verb, arguments.config, options, {}, (), arguments.no_daemon).run()
+
+    examined = examine(acts, _scope(arguments))
+    if arguments.before is None:
+        return examined.answer()
+    answer = losses(Event(arguments.before), examined)
+    if answer["loses"]:
+        lost = WouldBeLost(f"cannot lose this TPM yet: {len(answer['loses'])} things would be lost")
+        say("lmsctl", str(lost))
+        say("lmsctl", f"hint: {lost.hint}")
+        arguments.exit_code = lost.exit_code
+    return answer
+
+
+def _scope(arguments: argparse.Namespace) -> Scope:
+    config = load_configuration(None if arguments.config is None else Path(arguments.config))
+    copies = (*config.archives, *(() if config.recovery is None else (config.recovery,)))
+    return Scope(config.drsk_handle, copies, *(tuple(map(Path, given)) for given in (arguments.path, arguments.device)))

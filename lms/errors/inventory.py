@@ -1,0 +1,10 @@
+"""What is bound to the TPM would not survive it."""
+
+from __future__ import annotations
+
+from lms.errors.base import Blame, LmsError
+
+
+class WouldBeLost(LmsError):
+    blame = Blame.STATE
+    hint = "do first what stands beside each thing; run `lmsctl doctor` again"

@@ -1,0 +1,294 @@
+"""`doctor`: what is bound to the TPM of a real machine is found, judged and told, with what repairs it."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from functools import partial
+
+import pytest
+
+from lms.apps.inventory import findings as findings_
+from lms.apps.inventory import judging, machine
+from lms.apps.inventory.bond import State
+from lms.apps.inventory.examining import Scope, examine
+from lms.apps.inventory.losing import Event, losses
+from lms.apps.luks.enrolling import enroll
+from lms.apps.luks.token import Binding
+from lms.errors import Blame, NotAuthorized, TpmUnavailable
+from lms.model.keys import DRSK_HANDLE, SRK_HANDLE
+from lms.model.secret import Secret
+from lms.wire.tpm.esys import tss2_pem, tss2_private_key
+from tests.errors.test_hints import problem
+from tests.service.test_sealing import extend
+from tests.support.foreign import Foreign, ProgramFailed
+from tests.support.platform import OWNER_AUTH, lmsctl
+from tests.support.volumes import PASSPHRASE, Acting, cryptsetup
+
+DRSK = f"{DRSK_HANDLE:#x}"
+PROTECTED, STALE, LOST, UNKNOWN = (state.value for state in State)
+
+
+@pytest.fixture
+def seen(tmp_path):
+    """Examines a machine; rows of the answer by where and what they are, of what the test made."""
+
+    def look(acts, *devices, **scope):
+        return examine(acts, Scope(DRSK_HANDLE, paths=(tmp_path / "files",), devices=devices, **scope))
+
+    (tmp_path / "files").mkdir()
+    return look
+
+
+def states(examined) -> dict[tuple[str, str], str]:
+    """State by kind and the last part of the place."""
+    rows = examined.answer()["bound"]
+    return {(row["what"], row["where"].rpartition("/")[2]): row["state"] for row in rows}
+
+
+def findings(examined) -> set[str]:
+    return {row["finding"] for row in examined.findings}
+
+
+def enrolled(acts, volume, directory, *pcrs: int) -> None:
+    enroll(acts, volume, directory / "apps", lambda: PASSPHRASE, Binding(pcrs), Secret(b""))
+
+
+def the_tpm_alone(volume) -> None:
+    """Take the passphrase of a person away, as a careless one does."""
+    cryptsetup("luksKillSlot", "-q", volume, 0)
+
+
+def test_files_below_the_recoverable_key_are_protected_and_others_would_be_lost(archived, made, blob, tmp_path, seen):
+    files = tmp_path / "files"
+    for path in (made.credential, made.unsealed, made.jwe, made.openssl, made.store):
+        (files / path.name).write_bytes(path.read_bytes())
+    (files / "kmk.blob").write_bytes(blob)
+    archived.let_go()
+    Foreign(archived.machine.tcti, files).tools_key("ours.pem", DRSK)
+    Foreign(archived.machine.tcti, files).store("ours", f"--primary-handle={DRSK}")
+    found = states(examined := seen(Acting(archived)))
+    assert {key: state for key, state in found.items() if not key[1].startswith("0x")} == {
+        ("systemd credential", "sealed.cred"): LOST,
+        ("clevis JWE", "secret.jwe"): LOST,
+        ("TSS2 key", "key.pem"): LOST,
+        ("PKCS#11 store", "tpm2_pkcs11.sqlite3"): PROTECTED,
+        ("TSS2 key", "ours.pem"): PROTECTED,
+        ("trusted key", "kmk.blob"): PROTECTED,
+    }  # the store of the stranger lies under the same name, and is judged below
+    both = [row["state"] for row in examined.answer()["bound"] if row["what"] == "PKCS#11 store"]
+    assert sorted(both) == [PROTECTED, LOST]
+    assert all("act" in row for row in examined.answer()["bound"] if row["state"] == LOST and "files" in row["where"])
+
+
+def test_what_the_tpm_keeps_is_judged(archived, seen):
+    archived.place_foreign_key(0x81000100)
+    archived.let_go()
+    command = ["tpm2_nvdefine", "-T", archived.machine.tcti, "-C", "o", "-s", "8", "-P", OWNER_AUTH.reveal().decode()]
+    subprocess.run([*command, "0x01500020"], check=True, capture_output=True)
+    found = {key: state for key, state in states(seen(Acting(archived))).items() if key[1].startswith("0x")}
+    assert found == {
+        ("recoverable key", f"{DRSK_HANDLE:#010x}"): PROTECTED,
+        ("persistent key", f"{SRK_HANDLE:#010x}"): PROTECTED,
+        ("persistent key", "0x81000100"): LOST,
+        ("NV index", "0x01500020"): LOST,
+    }
+
+
+def test_tokens_of_a_volume_are_judged_by_what_else_opens_it(acts, archived, programs, volume, tmp_path, seen):
+    programs.enroll_systemd(volume)
+    programs.enroll_clevis(volume)
+    rows = [row for row in seen(acts, volume).answer()["bound"] if row["where"] == str(volume)]
+    assert [(row["what"], row["state"]) for row in rows] == [("LUKS token", LOST), ("clevis token", LOST)]
+    assert all("a passphrase opens the volume still" in row["reason"] for row in rows)
+    assert {row["act"] for row in rows} == {f"lmsctl luks enroll {volume}"}
+    enrolled(acts, volume, tmp_path)
+    archived.archive()
+    rows = [row for row in seen(acts, volume).answer()["bound"] if row["where"] == str(volume)]
+    assert [row["state"] for row in rows] == [PROTECTED] * 3
+    assert sum("another token" in row["reason"] for row in rows) == 2
+
+
+def test_a_volume_that_only_a_lost_token_opens_would_lose_its_data(acts, programs, volume, seen):
+    programs.enroll_systemd(volume)
+    the_tpm_alone(volume)
+    examined = seen(acts, volume)
+    (row,) = [row for row in examined.answer()["bound"] if row["where"] == str(volume)]
+    assert row["state"] == LOST
+    assert "its data would be lost" in row["reason"]
+    assert row["act"].startswith("systemd-cryptenroll --unlock-tpm2-device=auto --recovery-key ")
+    assert "only-tpm-opens" in findings(examined)
+
+
+def test_what_changed_since_the_newest_package_is_stale(acts, archived, volume, tmp_path, seen):
+    enrolled(acts, volume, tmp_path)
+    assert states(seen(acts, volume))["LUKS token", "volume"] == STALE
+    (row,) = losses(Event.CLEAR, seen(acts, volume))["loses"]
+    assert (row["what"], row["act"]) == ("recoverable key", "lmsctl archive")
+    archived.archive()
+    assert states(seen(acts, volume))["LUKS token", "volume"] == PROTECTED
+    assert losses(Event.CLEAR, seen(acts, volume))["loses"] == []
+
+
+def test_below_another_recoverable_key_it_is_gone(acts, archived, volume, tmp_path, seen, platform, token):
+    enrolled(acts, volume, tmp_path)
+    platform.provision(token)
+    examined = seen(Acting(platform), volume)
+    (row,) = [row for row in examined.answer()["bound"] if row["where"] == str(volume)]
+    assert (row["state"], row["act"]) == (LOST, f"lmsctl luks reseal {volume}")
+
+
+def test_a_key_that_nothing_keeps_protects_nothing(provisioned, seen, blob, tmp_path):
+    (tmp_path / "files" / "kmk.blob").write_bytes(blob)
+    examined = seen(Acting(provisioned))
+    assert states(examined)["trusted key", "kmk.blob"] == LOST
+    assert states(examined)["recoverable key", f"{DRSK_HANDLE:#010x}"] == LOST
+
+
+def test_a_machine_that_lost_its_key_has_it_in_a_package(archived, seen, blob, tmp_path):
+    (tmp_path / "files" / "kmk.blob").write_bytes(blob)
+    archived.clear()
+    examined = seen(Acting(archived))
+    (row,) = [row for row in examined.answer()["bound"] if row["what"] == "trusted key"]
+    assert (row["state"], row["act"]) == (STALE, "lmsctl restore")
+    assert "owner-auth-unset" in findings(examined)
+
+
+def test_findings_say_what_to_see_to(acts, archived, seen):
+    assert findings(seen(acts)) >= {"one-destination", "lockout-auth-unset"}
+    assert not findings(seen(acts)) & {"proof-old", "locked-out", "owner-auth-unset"}
+    archived.now = archived.now.replace(year=archived.now.year + 1)
+    assert "proof-old" in findings(seen(acts))
+
+
+def test_another_board_takes_what_its_pcrs_alone_open(acts, archived, volume, tmp_path, seen):
+    extend(archived, 7)
+    enrolled(acts, volume, tmp_path, 7)
+    archived.archive()
+    answer = losses(Event.BOARD_SWAP, seen(acts, volume))
+    assert answer["loses"] == []
+    assert f"lmsctl luks reseal {volume}" in {row["act"] for row in answer["afterwards"]}
+    assert "lmsctl restore --token FILE" in {row["act"] for row in answer["afterwards"]}
+    the_tpm_alone(volume)
+    (row,) = losses(Event.BOARD_SWAP, seen(acts, volume))["loses"]
+    assert "its data would be lost" in row["reason"]
+    assert losses(Event.CLEAR, seen(acts, volume))["loses"] == []
+
+
+def test_what_survives_a_clear_is_what_is_told(archived, seen, programs, tmp_path):
+    """A key below the platform hierarchy does, one below the owner's does not: tried on the TPM, and judged."""
+    files = tmp_path / "files"
+    foreign = Foreign(archived.machine.tcti, files)
+    archived.let_go()
+    owner = ("-P", OWNER_AUTH.reveal().decode())
+    loads = {}
+    for hierarchy, auth in (("p", ()), ("o", owner)):
+        public, private, pem = (files / f"{hierarchy}.{part}" for part in ("pub", "prv", "pem"))
+        context = tmp_path / hierarchy
+        derive = ("tpm2_createprimary", "-C", hierarchy, *auth, "-c", context)
+        create = ("tpm2_create", "-C", context, "-u", public, "-r", private)
+        foreign.run("sh", "-ec", " && ".join(shlex.join(map(str, words)) for words in (derive, create)))
+        handle = {"p": 0x4000000C, "o": 0x40000001}[hierarchy]
+        pem.write_bytes(tss2_pem(tss2_private_key(public.read_bytes(), private.read_bytes(), handle)))
+        again = ("tpm2_createprimary", "-C", hierarchy, "-c", context)
+        load = ("tpm2_load", "-C", context, "-u", public, "-r", private, "-c", tmp_path / "loaded")
+        loads[hierarchy] = " && ".join(shlex.join(map(str, words)) for words in (again, load))
+    examined = seen(Acting(archived))
+    lost = [{row["where"].rpartition("/")[2] for row in losses(event, examined)["loses"]} for event in Event]
+    assert lost == [{"p.pem", "o.pem"}, {"o.pem"}]
+    archived.clear()
+    foreign.run("sh", "-ec", loads["p"])
+    with pytest.raises(ProgramFailed):
+        foreign.run("sh", "-ec", loads["o"])
+
+
+def test_nobody_to_ask_is_told_and_the_rest_goes_on(made, blob, tmp_path, seen):
+    files = tmp_path / "files"
+    (files / "kmk.blob").write_bytes(blob)
+    (files / "sealed.cred").write_bytes(made.credential.read_bytes())
+    (files / "damaged.pem").write_bytes(made.openssl.read_bytes()[:-9])
+
+    def acts(verb, options, inputs=None, collected=()):
+        raise TpmUnavailable("cannot use the TPM: there is none")
+
+    examined = seen(acts, tmp_path / "nothing")
+    assert states(examined)["trusted key", "kmk.blob"] == UNKNOWN
+    assert states(examined)["systemd credential", "sealed.cred"] == LOST
+    assert "cannot use the TPM: there is none" in examined.unseen
+    assert any("damaged.pem" in words for words in examined.unseen)
+    assert any("nothing" in words for words in examined.unseen)
+    assert {row["what"] for row in losses(Event.CLEAR, examined)["loses"]} == {"trusted key", "systemd credential"}
+
+
+def test_who_is_not_root_learns_what_everybody_may(acts, blob, tmp_path, seen):
+    """What `lmsd` answers him is health alone; what the TPM keeps is for administrators."""
+    (tmp_path / "files" / "kmk.blob").write_bytes(blob)
+
+    def unprivileged(verb, options, inputs=None, collected=()):
+        if verb != "status":
+            raise NotAuthorized("cannot do this: polkit says no")
+        answer, _ = acts(verb, options)
+        return {key: answer[key] for key in ("state", "meaning", "reason", "explanation")}, {}
+
+    examined = seen(unprivileged)
+    assert states(examined) == {("trusted key", "kmk.blob"): PROTECTED}
+    assert any("only root is told" in words for words in examined.unseen)
+    assert examined.findings == ()
+
+
+def test_what_is_no_file_of_that_kind_is_left_alone(acts, tmp_path, seen, made):
+    locked = tmp_path / "files" / "locked.cred"
+    locked.write_bytes(made.credential.read_bytes())
+    acted = partial(seen, acts)
+    before = acted().unseen
+    (tmp_path / "files" / "fifo").mkdir()
+    subprocess.run(["mkfifo", tmp_path / "files" / "fifo" / "waits"], check=True)
+    subprocess.run(["truncate", "-s", "1G", tmp_path / "files" / "huge"], check=True)
+    (tmp_path / "files" / "link.cred").symlink_to(made.credential)
+    assert acted().unseen == before
+    assert [key for key in states(acted()) if key[0] == "systemd credential"] == [("systemd credential", "locked.cred")]
+
+
+@pytest.fixture
+def config(archived):
+    """The configuration of a machine whose TPM other processes use."""
+    archived.let_go()
+    return archived.write_config()
+
+
+def test_lmsctl_says_it_in_both_forms(config, made):
+    said = lmsctl("doctor", "--path", made.jwe, config=config)
+    assert said.exit_code == 0, said.stderr
+    assert [row["state"] for row in said.json["bound"] if row["where"] == str(made.jwe)] == [LOST]
+    shown = lmsctl("doctor", "--path", made.jwe, "--no-daemon", config=config, as_json=False)
+    assert "would be lost" in shown.stdout
+    assert "one-destination" in shown.stdout
+
+
+def test_lmsctl_before_an_event_ends_otherwise_where_something_would_be_lost(config, made, volume):
+    assert lmsctl("doctor", "--before", "clear", "--device", volume, config=config).exit_code == 0
+    said = lmsctl("doctor", "--before", "board-swap", "--path", made.store, config=config)
+    assert said.exit_code == Blame.STATE.value
+    assert [row["where"] for row in said.json["loses"]] == [str(made.store)]
+    assert "lmsctl: hint:" in said.stderr
+    assert lmsctl("doctor", "--before", "lunch", config=config).exit_code == Blame.CALLER.value
+
+
+def test_lmsctl_goes_on_without_a_tpm(archived, made, tmp_path):
+    archived.let_go()
+    config = archived.write_config(tcti=f"swtpm:path={tmp_path}/none")
+    said = lmsctl("doctor", "--path", made.jwe, config=config)
+    assert said.exit_code == 0
+    assert said.json["bound"]
+    assert any("TPM" in words for words in said.json["unseen"])
+
+
+def test_what_repairs_can_be_typed():
+    acts = (
+        *judging._REPAIRS.values(),
+        *(of.act for of in machine._OF.values()),
+        *(a for _, a in findings_._TOLD.values()),
+    )
+    ours = [words.split() for act in acts for words in act.split(" | ") if words.startswith("lmsctl ")]
+    assert len(ours) > 10
+    assert [problem(words, "lmsctl") for words in ours] == [None] * len(ours)
