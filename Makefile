@@ -8,7 +8,7 @@ PREFIX ?= /usr
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-slow test-exhaustive lint fix demo benchmark test-bare test-systemd test-vm install clean prepare
+.PHONY: help test test-slow test-exhaustive lint fix demo benchmark test-bare test-systemd test-vm install uninstall deb clean prepare
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -51,6 +51,12 @@ test-vm: prepare ## boot machines with a TPM in QEMU, replace it, and see what c
 
 install: prepare ## install below PREFIX, /usr; packagers set DESTDIR (as root)
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/install
+
+uninstall: ## remove what `make install` put there, and nothing else (as root)
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/install --remove
+
+deb: prepare ## build the Debian package of what is here, below build/, for this machine's Debian
+	@tools/make-deb
 
 clean: ## remove what building and testing left, .venv too
 	rm -rf .venv build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis \
