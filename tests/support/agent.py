@@ -22,8 +22,9 @@ _AGENT = "org.freedesktop.PolicyKit1.AuthenticationAgent"
 
 
 @asynccontextmanager
-async def agent(bus, answers: bool) -> AsyncIterator[list[str]]:
-    """The agent of nobody, in this process; the actions that it was asked about."""
+async def agent(bus, answers: bool, of: int | None = None) -> AsyncIterator[list[str]]:
+    """The agent of nobody, in this process; the actions that it was asked about. `of`: the process whose it is."""
+    of = of or os.getpid()
     asked: list[str] = []
 
     async def respond(uid: int, cookie: str, identity: list[object]) -> None:
@@ -46,8 +47,8 @@ async def agent(bus, answers: bool) -> AsyncIterator[list[str]]:
             "s action, s message, s icon, a{ss} details, s cookie, a(sa{sv}) identities", "", begin
         )
     }
-    started = int(Path("/proc/self/stat").read_text().rsplit(") ", 1)[1].split()[19])
-    facts = {"pid": variant("u", os.getpid()), "start-time": variant("t", started), "uid": variant("i", NOBODY)}
+    started = int(Path(f"/proc/{of}/stat").read_text().rsplit(") ", 1)[1].split()[19])
+    facts = {"pid": variant("u", of), "start-time": variant("t", started), "uid": variant("i", NOBODY)}
     async with await Connection.open(bus.address) as person:
         objects = Objects("/agent")
         objects.add("/agent", Exported((Interface(_AGENT, methods),)))

@@ -1,0 +1,110 @@
+"""A desktop beside a machine with `lmsd` and polkit."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+from types import SimpleNamespace
+
+import pytest
+
+from lms.adapters.authority import AuthorityClient
+from lms.assembly import utc_now
+from lms.service.enroll import enroll_authority
+from tests.bus.conftest import bus, daemons
+from tests.support.authority import Program, kept_port
+from tests.support.bus import POLICIES, PolicyKit
+from tests.support.daemon import Daemon
+from tests.support.desktop import Desktop
+from tests.support.migration import Office, approve_platform
+from tests.support.platform import (
+    OWNER_AUTH,
+    Platform,
+    archived,
+    archived_machine,
+    machines,
+    platform,
+    provisioned,
+    provisioned_machine,
+    token,
+)
+from tests.support.world import House
+
+__all__ = [
+    "archived",
+    "archived_machine",
+    "bus",
+    "daemons",
+    "machines",
+    "platform",
+    "provisioned",
+    "provisioned_machine",
+    "token",
+]
+# As if its session were active.
+_RULES = """
+polkit.addRule(function(action, subject) {
+    var given = ["register", "unregister", "retrieve", "seal"];
+    var verb = action.id.replace("org.localmigration1.", "");
+    if (subject.user == "nobody" && given.indexOf(verb) >= 0) { return polkit.Result.YES; }
+});
+"""
+
+
+@pytest.fixture
+def polkitd(bus, tmp_path_factory):
+    """A polkitd that asks for an administrator's password where nobody wants to restore."""
+    polkitd = PolicyKit(bus, tmp_path_factory.mktemp("polkit"), POLICIES / "org.localmigration1.policy", _RULES)
+    yield polkitd.start()
+    polkitd.stop()
+
+
+@pytest.fixture
+def desktop(bus):
+    """A screen, a session bus and a notification server."""
+    with Desktop(bus.address) as desktop:
+        desktop.start_dunst()
+        yield desktop
+
+
+@pytest.fixture(scope="session")
+def lost_machine(tmp_path_factory):
+    """A machine whose keys an authority has, switched off after it lost them; with its authority and its owner."""
+    directory = tmp_path_factory.mktemp("lost")
+    with kept_port() as port:
+        office, house = Office(now=utc_now()), House(directory / "house", chip=False)
+        house.directory.mkdir()
+        house.begin(office, f"https://127.0.0.1:{port}")
+        machine = Platform(directory / "machine")
+        ca = machine.machine.manufacture(directory / "ca")
+        authority = Program(house.directory, house.configure(port, None))
+        authority.port()
+        with machine, ExitStack() as closing:
+            machine.now = utc_now()
+
+            def connect(*where):
+                client = AuthorityClient(*where)
+                closing.callback(client.close)
+                return client
+
+            machine.connect = connect
+            machine.provision(office.token, offline_token=False)
+            approve_platform(machine, office)
+            enroll_authority(machine.setting, None, OWNER_AUTH)
+            machine.archive()
+            machine.evict()
+        yield SimpleNamespace(directory=directory / "machine", ca=ca, office=office)
+        authority.ended(signal.SIGTERM)
+
+
+@pytest.fixture
+def lost(lost_machine, machines, bus, tmp_path):
+    """That machine with `lmsd`, to which the administrator gave the owner authorisation."""
+    machine = machines(disk_of=lost_machine.directory, tpm_of=lost_machine.directory)
+    machine.let_go()
+    (tmp_path / "lms.owner-auth").write_bytes(OWNER_AUTH.reveal())
+    roots = f'["{lost_machine.ca.root}", "{lost_machine.ca.issuer}"]'
+    daemon = Daemon(machine.write_config(bus=f'"{bus.address}"', ek_roots=roots))
+    daemon.start(CREDENTIALS_DIRECTORY=str(tmp_path)).until("READY=1")
+    yield SimpleNamespace(platform=machine, daemon=daemon, office=lost_machine.office)
+    daemon.remove()
