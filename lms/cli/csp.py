@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from lms.apps.csp.certificates import MAX_CERTIFICATES, Certificates, read_certi
 from lms.apps.csp.exporting import export
 from lms.apps.csp.listing import listed
 from lms.apps.csp.pkcs12 import Brought, read_pkcs12
-from lms.cli.running import Order
+from lms.cli.running import acts_of
 from lms.config import load_configuration
 from lms.errors import KeyStaysInTpm
 from lms.files import read_file
@@ -49,19 +49,10 @@ def add_verbs(verb: Verb) -> None:
     made.add_argument("--pkcs12", action="store_true", help="always refused: a TPM gives no private key away")
 
 
-def _acts(arguments: argparse.Namespace) -> Callable[..., Any]:
-    """How an act of the service is done."""
-
-    def act(verb: str, options: Mapping[str, Any], inputs: Any = None, collected: Any = ()) -> Any:
-        return Order(verb, arguments.config, options, dict(inputs or {}), collected, arguments.no_daemon).run()
-
-    return act
-
-
 def _add(arguments: argparse.Namespace) -> Answer:
     config = load_configuration(None if arguments.config is None else Path(arguments.config))
     wanted = Wanted(_algorithm(arguments.algorithm), _brought(arguments), _certificates(arguments.certificate))
-    return add(_acts(arguments), Path(arguments.file), config.applications_directory, wanted)
+    return add(acts_of(arguments), Path(arguments.file), config.applications_directory, wanted)
 
 
 def _algorithm(name: str | None) -> ApplicationAlgorithm | None:
@@ -81,7 +72,7 @@ def _brought(arguments: argparse.Namespace) -> Brought | None:
 
 
 def _list(arguments: argparse.Namespace) -> Answer:
-    found = listed(_acts(arguments))
+    found = listed(acts_of(arguments))
     say_of_none("lmsctl", found, "no key is registered for a file", arguments.json)
     return {"containers": found}
 
@@ -92,4 +83,4 @@ def _export(arguments: argparse.Namespace) -> Answer:
     given = arguments.owner_auth
     authorisation = {} if given is None else {OWNER_AUTH: read_secret(given, "owner authorisation")}
     output = arguments.output and Path(arguments.output)
-    return export(_acts(arguments), Path(arguments.file), output, authorisation)
+    return export(acts_of(arguments), Path(arguments.file), output, authorisation)

@@ -5,14 +5,17 @@ Answers, errors and exit codes are the same either way. Inputs pass by descripto
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
+from lms.apps.acts import Acts
 from lms.cli.following import PROMPTS, Follower
 from lms.cli.patience import shown_steps
 from lms.cli.service import Service
@@ -26,6 +29,7 @@ from lms.terminal import read_secret
 from lms.wire.restoration import read_restore_request
 
 Answer = dict[str, Any]
+_NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 _JOB: Final = 2
 """How many values a verb returns that makes a job: its number and its path."""
 
@@ -85,6 +89,17 @@ class Order:
         inputs = self.inputs | {"options": json.dumps(dict(self.options)).encode()}
         given = run_collecting("lms.boot", [self.verb, *config], inputs, self.collected, tell)
         return _said(json.loads(given.pop("answer"))), given
+
+
+def acts_of(arguments: argparse.Namespace) -> Acts:
+    """How a room of `lms.apps` has its acts done: as this command line says, with `lmsd` or without it."""
+
+    def act(
+        verb: str, options: Mapping[str, Any], inputs: Mapping[str, bytes] = _NOTHING, collected: tuple[str, ...] = ()
+    ) -> tuple[Answer, dict[str, bytes]]:
+        return Order(verb, arguments.config, options, dict(inputs), collected, arguments.no_daemon).run()
+
+    return act
 
 
 def _request(document: bytes) -> Answer:

@@ -25,7 +25,7 @@ class CertificateDiffers(LmsError):
 
 class KeyUnsupported(LmsError):
     blame = Blame.CALLER
-    hint = "use a key of RSA with 2048 bits, or on the curves P-256 or P-384: those are what every TPM has"
+    hint = "use a key of RSA with 2048 bits, or on the curves P-256 or P-384"
 
 
 class Pkcs12Refused(LmsError):

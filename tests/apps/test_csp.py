@@ -15,8 +15,10 @@ from lms.apps.csp.listing import listed
 from lms.apps.csp.pkcs12 import read_pkcs12
 from lms.errors import KeyNotFound, OwnerAuthFailed
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, ApplicationAlgorithm
+from lms.model.registered import Caller
 from lms.model.secret import Secret
 from lms.names import OWNER_AUTH
+from lms.service.acts import ACTS, Call
 from lms.wire.tpm.application import application_template
 from lms.wire.tpm.esys import read_tss2_pem, tss2_pem, tss2_private_key
 from tests.support.containers import PASSWORD, Serving, certify, make_pkcs12, openssl, signs, verifies
@@ -137,6 +139,16 @@ def test_a_key_that_another_program_made_is_taken_over(bench, archived):
     assert (bench.key.read_bytes(), bench.row["file"]) == (before, "present")
 
 
+def test_keys_of_users_are_their_own(bench, archived):
+    call = Call(
+        {"application": "csp", "label": str(bench.key), "algorithm": "ecc-p256"}, {}, caller=Caller(1000, "anna")
+    )
+    assert ACTS["register"](call, archived.setting)["owner"] == "1000:anna"
+    assert bench.rows == []
+    assert bench.add(Wanted())["changed"]
+    assert len(archived.state.registry.keys) == 2
+
+
 def test_lost_files_come_back(bench, archived, files):
     bench.add(Wanted())
     bench.add(certified(archived, bench, files))
@@ -174,6 +186,24 @@ def test_a_renewed_certificate_takes_the_place_of_the_old_one(bench, archived, f
 
 class Cut(Exception):
     """Nobody goes on."""
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_cut_before_any_act_the_next_run_ends_as_an_uncut_one(bench, archived, tmp_path, files, number):
+    wanted, acts = brought(files), Serving(archived)
+
+    def cut(*words):
+        if len(acts.verbs) == number:
+            raise Cut
+        return acts(*words)
+
+    with pytest.raises(Cut):
+        add(cut, bench.key, tmp_path / "apps", wanted)
+    assert bench.add(wanted)["changed"]
+    assert len(archived.state.registry.keys) == len(archived.state.registry.items) == 1
+    (row,) = bench.rows
+    assert (row["file"], row["certificate"], row["certificate-kept"]) == ("present", "CN=brought.example", True)
+    assert not bench.add(wanted)["changed"]
 
 
 def test_cut_behind_the_tpm_the_next_run_writes_the_file_of_the_same_key(bench, archived, tmp_path):
