@@ -94,6 +94,7 @@ class Configuration:
     bus: str = "system"
     recovery_directory: Path | None = None
     recovery_token: TokenPlace = TokenPlace(Path("/dev/disk/by-label/LMS-TOKEN"), Path("token.xml"))
+    restore_unasked: bool = True
     applications_directory: Path = Path(DEFAULT_APPLICATIONS_DIRECTORY)
     authority: AuthorityConfiguration = field(default_factory=AuthorityConfiguration)
     station: StationConfiguration = field(default_factory=StationConfiguration)
@@ -193,6 +194,12 @@ def _token_place(value: Any) -> TokenPlace:
     return TokenPlace(Path("/dev/disk", f"by-{kind.lower()}", name), Path(path.lstrip("/")))
 
 
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError("expected true or false")
+    return value
+
+
 def _algorithm(value: Any) -> Algorithm:
     try:
         return Algorithm(value)
@@ -213,6 +220,7 @@ SETTINGS: Final = {
     "recovery_token": Setting(
         _token_place, "where a token is looked for at boot: LABEL=NAME/FILE or UUID=…/FILE of a medium, or a file"
     ),
+    "restore_unasked": Setting(_flag, "whether lmsd asks the authorities by itself when it starts and keys are gone"),
     "applications_directory": Setting(_path, "where `lmsctl luks` keeps journal and backup of a change; root's"),
     "authority.state_directory": Setting(_path, "where a Migration Authority keeps its keys, mode 0700"),
     "authority.listen": Setting(_endpoint, "where it listens: HOST:PORT, an IPv6 address in brackets"),

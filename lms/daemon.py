@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,23 +24,33 @@ from lms.assembly import assembled
 from lms.bus import Face
 from lms.config import Configuration, load_configuration
 from lms.errors import LmsError
+from lms.files import write_file
 from lms.journal import begin_log, fields
 from lms.link.service import BusService
 from lms.model.jobs import Job, JobResult, JobState
 from lms.model.secret import Secret
-from lms.names import BUS_NAME, ENDORSEMENT_AUTH, OWNER_AUTH, ROOT_PATH
+from lms.names import BUS_NAME, ENDORSEMENT_AUTH, OWNER_AUTH, RESTORED, ROOT_PATH
 from lms.process import harden, provided_secrets
 from lms.service.jobs import JobRunner
 from lms.service.setting import Setting
+from lms.service.unasked import ask_authorities
 from lms.terminal import complain
 
 _QUESTIONS_AT_ONCE: Final = 2
 _LOG: Final = logging.getLogger("lmsd")
 
 
-def _privileged(configuration: Configuration) -> frozenset[int]:
-    """Root; on a private bus the user whose service it is, too."""
-    return frozenset({0} if configuration.bus == "system" else {0, os.geteuid()})
+def _whose(configuration: Configuration) -> int:
+    """The user whose machine it is: root; on a private bus the one who runs the service."""
+    return 0 if configuration.bus == "system" else os.geteuid()
+
+
+def _tell_restored(configuration: Configuration) -> None:
+    """For who may do more than this process: `lms-reactivate.path`."""
+    try:
+        write_file(configuration.state_directory / RESTORED, b"")
+    except LmsError as error:
+        _LOG.warning("cannot tell that the keys are back: %s", error)
 
 
 class _JobLog:
@@ -83,13 +94,17 @@ async def _serve(configuration: Configuration, setting: Setting, questions: Exec
     runner = JobRunner(setting, JobFile(configuration.state_directory), caller_of=caller_of, standing=standing)
     service = BusService(configuration.bus, BUS_NAME, ROOT_PATH)
     runner.observe(_JobLog())
-    face = Face(service, runner, setting.store.load, _privileged(configuration), questions)
+    owner = _whose(configuration)
+    restored = partial(_tell_restored, configuration)
+    face = Face(service, runner, setting.store.load, frozenset({0, owner}), questions, restored)
     await face.begin()
     await service.start()
     face.announce()
     runner.start()
     notify("READY=1")
     _told("on the bus")
+    if configuration.restore_unasked:
+        questions.submit(ask_authorities, runner, owner)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(work) for work in (service.run(_told), face.keep_fresh(), _watchdog())]
         await ended.wait()

@@ -30,7 +30,10 @@ _ANNOUNCED: Final[Mapping[tuple[bool, bool], str]] = {(False, True): "RestoreNee
 
 
 class Face:
-    """Everything that the service shows on a bus. `load` reads the platform's state, `questions` runs what asks."""
+    """Everything that the service shows on a bus. `load` reads the platform's state, `questions` runs what asks.
+
+    `restored` is called when keys that were gone are back.
+    """
 
     def __init__(
         self,
@@ -39,8 +42,10 @@ class Face:
         load: Callable[[], PlatformState | None],
         privileged: frozenset[int],
         questions: Executor,
+        restored: Callable[[], None],
     ) -> None:
         self._service = service
+        self._restored = restored
         self._runner = runner
         self._load = load
         self._questions = questions
@@ -110,6 +115,8 @@ class Face:
         needed = [one.get("state") == State.RESTORE_NEEDED.value for one in (before, health)]
         if before != health:
             self._service.changed(ROOT_PATH)
+        if needed == [True, False]:
+            self._restored()
         if (needed[0], needed[1]) in _ANNOUNCED:
             self._service.emit(ROOT_PATH, MANAGER, _ANNOUNCED[needed[0], needed[1]])
 

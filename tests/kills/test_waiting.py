@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 import pytest
 
-from lms.adapters.authority import AuthorityClient, ClientCertificate
-from lms.model.secret import Secret
 from lms.names import APPROVAL, OWNER_AUTH
-from lms.wire.trust_list import read_trust_list
 from tests.support.asynchronous import in_loop
-from tests.support.documents import uuid
 from tests.support.ending import end_of
-from tests.support.keeping import STATION_KEY, station_certificate
 from tests.support.platform import OWNER_AUTH as AUTH
-from tests.support.tls import pkcs8
 from tests.support.world import World
 
 pytestmark = pytest.mark.slow
@@ -37,16 +29,6 @@ async def asked_again(world: World, path: str, request: bytes) -> None:
     await world.us.supply(path, OWNER_AUTH, AUTH.reveal())
     await world.us.until(path, "waiting", Waiting=[APPROVAL])
     assert await world.us.collect(path, APPROVAL) == request
-
-
-def bring(world: World, approval: bytes) -> None:
-    """The owner's station hands it to the authority."""
-    owner, certificate = world.office.world, station_certificate(world.office.world)
-    assert world.office.trust_list is not None
-    listed = read_trust_list(world.office.trust_list, owner.owner)
-    station = ClientCertificate(certificate, Secret(pkcs8(STATION_KEY)))
-    with closing(AuthorityClient(world.address, uuid("ma"), owner.owner, listed, station=station)) as line:
-        line.upload(b"", approval)
 
 
 @pytest.mark.parametrize("kind", ["software", "chip"])
@@ -77,7 +59,7 @@ def test_an_approval_that_came_meanwhile_is_found(software):
     async def run() -> None:
         async with world:
             path, document = await asked(world)
-            bring(world, world.office.approve(document))
+            world.bring(world.office.approve(document))
             await world.cut_power()
             await world.us.supply(path, OWNER_AUTH, AUTH.reveal())
             job = await world.us.until(path, "finished")

@@ -224,6 +224,7 @@ class Platform:
             "state_directory": f'"{self.state_directory}"',
             "archives": f'["{self.archive_directory}"]',
             "bus": f'"unix:path={self.directory}/bus"',  # that of the machine is nothing to a test
+            "restore_unasked": "false",  # tests ask; those of unasked ones say so
         } | more
         path = self.directory / "lms.toml"
         path.write_text("".join(f"{key} = {value}\n" for key, value in values.items()))

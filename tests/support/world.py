@@ -20,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from lms.adapters.authority import AuthorityClient, ClientCertificate
 from lms.adapters.store import AuthorityDirectory, JobFile
 from lms.adapters.tpm import TpmDevice
 from lms.adapters.vault import open_vault
@@ -28,6 +29,7 @@ from lms.link.objects import PROPERTIES
 from lms.model.authorities import AuthorityIdentity, KeptPackage, KeptRelease, ListedRequest
 from lms.model.jobs import JobState
 from lms.model.keys import digits
+from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
 from lms.names import APPROVAL, BUS_NAME, GRANT, OWNER, OWNER_AUTH, PASSWORD, ROOT_PATH, TOKEN, TOKEN_PASSWORD
 from lms.service.keeping.chip import ChipSetting, chip_opener, ensure_vault, make_chip_identity
@@ -41,16 +43,19 @@ from lms.service.keeping.enrolment import (
 )
 from lms.service.setting import NO_SECRET
 from lms.wire.enrolment import read_platform_enrolment
+from lms.wire.trust_list import read_trust_list
 from tests.support import documents
 from tests.support.bus import PrivateBus
 from tests.support.daemon import client
 from tests.support.documents import signed_token, uuid
+from tests.support.keeping import STATION_KEY, station_certificate
 from tests.support.migration import Office
 from tests.support.platform import OWNER_AUTH as AUTH
 from tests.support.platform import Platform
 from tests.support.program import Program
 from tests.support.proxy import CuttingProxy
 from tests.support.swtpm import SoftwareTpm
+from tests.support.tls import pkcs8
 from tests.support.victim import AUTHORITY, DAEMON, KILLED, Victims
 
 VALUE = b"the passphrase of a volume"
@@ -149,6 +154,7 @@ class World:
         self.kills = 0  # how often a program was killed
         self._away: set[Program] = set()
         self.directory = directory
+        self.configured: dict[str, str] = {}  # more of `lms.toml` of the machine
         self.office = Office(now=now()) if of is None else replace(of.office, sheets=dict(of.office.sheets))
         if of is not None:
             shutil.copytree(of.directory / "house", directory / "house", ignore=shutil.ignore_patterns("log", ".lock"))
@@ -195,6 +201,15 @@ class World:
         """The authority's."""
         return self._ground.address
 
+    def bring(self, approval: bytes) -> None:
+        """The owner's station hands an approval to the authority."""
+        owner, certificate = self.office.world, station_certificate(self.office.world)
+        assert self.office.trust_list is not None
+        listed = read_trust_list(self.office.trust_list, owner.owner)
+        station = ClientCertificate(certificate, Secret(pkcs8(STATION_KEY)))
+        with closing(AuthorityClient(self.address, uuid("ma"), owner.owner, listed, station=station)) as line:
+            line.upload(b"", approval)
+
     async def cut_power(self) -> None:
         """Everything is killed, the TPMs lose their power, and everything starts again."""
         await self._end_watch()
@@ -231,7 +246,7 @@ class World:
         stack.enter_context(proxy)
         recovery = f'"{self.platform.directory / "boot"}"'
         config = self.platform.write_config(
-            proxy.tcti, bus=f'"{self._ground.bus.address}"', recovery_directory=recovery
+            proxy.tcti, bus=f'"{self._ground.bus.address}"', recovery_directory=recovery, **self.configured
         )
         program = Program(self._ground.daemons, DAEMON, config, {})
         stack.callback(program.remove)
