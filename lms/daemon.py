@@ -45,6 +45,10 @@ def _whose(configuration: Configuration) -> int:
     return 0 if configuration.bus == "system" else os.geteuid()
 
 
+def _privileged(configuration: Configuration) -> frozenset[int]:
+    return frozenset({0, _whose(configuration)})
+
+
 def _tell_restored(configuration: Configuration) -> None:
     """For who may do more than this process: `lms-reactivate.path`."""
     try:
@@ -94,9 +98,8 @@ async def _serve(configuration: Configuration, setting: Setting, questions: Exec
     runner = JobRunner(setting, JobFile(configuration.state_directory), caller_of=caller_of, standing=standing)
     service = BusService(configuration.bus, BUS_NAME, ROOT_PATH)
     runner.observe(_JobLog())
-    owner = _whose(configuration)
     restored = partial(_tell_restored, configuration)
-    face = Face(service, runner, setting.store.load, frozenset({0, owner}), questions, restored)
+    face = Face(service, runner, setting.store.load, _privileged(configuration), questions, restored)
     await face.begin()
     await service.start()
     face.announce()
@@ -104,7 +107,7 @@ async def _serve(configuration: Configuration, setting: Setting, questions: Exec
     notify("READY=1")
     _told("on the bus")
     if configuration.restore_unasked:
-        questions.submit(ask_authorities, runner, owner)
+        questions.submit(ask_authorities, runner, _whose(configuration))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(work) for work in (service.run(_told), face.keep_fresh(), _watchdog())]
         await ended.wait()
