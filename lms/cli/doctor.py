@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lms.apps.inventory.examining import Scope, examine
 from lms.apps.inventory.losing import Event, losses
 from lms.cli.running import Order
 from lms.config import load_configuration
 from lms.errors import WouldBeLost
-from lms.terminal import say
+from lms.terminal import say, say_of_none
 
 Answer = dict[str, Any]
 Verb = Callable[..., argparse.ArgumentParser]
+_NOTHING_BOUND: Final = "nothing was found that is bound to the TPM"
+_NOTHING_LOST: Final = "nothing that was found would be lost"
 
 
 def add_verbs(verb: Verb) -> None:
@@ -35,13 +37,16 @@ def _doctor(arguments: argparse.Namespace) -> Answer:
 
     examined = examine(acts, _scope(arguments))
     if arguments.before is None:
-        return examined.answer()
+        answer = examined.answer()
+        say_of_none("lmsctl", answer["bound"], _NOTHING_BOUND, arguments.json)
+        return answer
     answer = losses(Event(arguments.before), examined)
     if answer["loses"]:
         lost = WouldBeLost(f"cannot lose this TPM yet: {len(answer['loses'])} things would be lost")
         say("lmsctl", str(lost))
         say("lmsctl", f"hint: {lost.hint}")
         arguments.exit_code = lost.exit_code
+    say_of_none("lmsctl", answer["loses"], _NOTHING_LOST, arguments.json)
     return answer
 
 

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Final
 
 from lms.apps.acts import Acts, Answer
-from lms.apps.inventory.bond import Item
+from lms.apps.inventory.bond import Item, Kind
 from lms.apps.inventory.crypttab import read_crypttab
 from lms.apps.inventory.disks import Disks
 from lms.apps.inventory.files import known_places, look_at_files
 from lms.apps.inventory.findings import of_volumes, told
-from lms.apps.inventory.handles import judge_handles
+from lms.apps.inventory.handles import UNSEEN, judge_handles
 from lms.apps.inventory.machine import Machine
 from lms.apps.inventory.sight import Sight
 from lms.apps.inventory.volumes import judge_volume
 from lms.files import read_file
+from lms.model.platform import Health
 
 _MAX_CRYPTTAB: Final = 1024 * 1024
 _CRYPTTAB: Final = Path("/etc/crypttab")
@@ -76,8 +77,12 @@ def _asked(acts: Acts, scope: Scope, sight: Sight) -> Machine:
         machine = Machine(int(status.get("handle", hex(scope.handle)), 16), status)
         if "owner-auth-set" not in status:
             sight.unseen.append("cannot see destinations, proofs and what the TPM says of itself: only root is told")
+    if machine.state != Health.UNPROVISIONED.value:
+        sight.items.append(Item(Kind.RECOVERABLE_KEY, f"{machine.handle:#x}", machine.verdict))
+    kept = [UNSEEN]
     with sight.trying():
-        sight.items += judge_handles(acts("handles", {})[0]["handles"], machine)
+        kept = judge_handles(acts("handles", {})[0]["handles"])
+    sight.items += kept
     return machine
 
 
@@ -89,10 +94,9 @@ def _look_at_volumes(scope: Scope, machine: Machine, sight: Sight) -> tuple[list
     alone = []
     for path in _volumes(scope, disks, sight):
         with sight.trying():
-            header, items = judge_volume(path, machine)
+            closed, items = judge_volume(path, machine)
             sight.items += items
-            if not header.persons:
-                alone.append(str(path))
+            alone += [str(path)] if closed else []
     return alone, disks.closed(scope.copies, alone)
 
 

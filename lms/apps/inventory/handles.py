@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from lms.apps.inventory.bond import Item, Kind, State, Verdict
-from lms.apps.inventory.machine import Machine
 from lms.wire.tpm.public import Attributes
 
 _OWNERS: Final = range(0x81000000, 0x81800000)
@@ -25,20 +24,24 @@ _SRK: Final = Verdict(State.PROTECTED, "it is made anew when the recoverable key
 _STRANGER: Final = Verdict(State.LOST, "another program keeps it in this TPM alone: only that can make it anew")
 
 
-def judge_handles(found: Iterable[Mapping[str, Any]], machine: Machine) -> list[Item]:
-    """What the act `handles` told, without what is nobody's loss."""
-    judged = (_judged(one, int(one["handle"], 16), machine) for one in found)
+UNSEEN: Final = Item(
+    Kind.PERSISTENT_KEY, "in the TPM", Verdict(State.UNKNOWN, "nobody could say what the TPM keeps", "lmsctl status")
+)
+"""Where the TPM cannot be looked at."""
+
+
+def judge_handles(found: Iterable[Mapping[str, Any]]) -> list[Item]:
+    """What the act `handles` told, without what is nobody's loss, and the recoverable key, of which `status` tells."""
+    judged = (_judged(one, int(one["handle"], 16)) for one in found)
     return [item for item in judged if item is not None]
 
 
-def _judged(one: Mapping[str, Any], handle: int, machine: Machine) -> Item | None:
+def _judged(one: Mapping[str, Any], handle: int) -> Item | None:
     attributes = int(one.get("attributes", "0"), 16)
     if one["kind"] == "nv":
         return None if attributes & _PLATFORM_CREATED else Item(Kind.NV_INDEX, one["handle"], _STRANGER)
-    if handle not in _OWNERS:
+    if handle not in _OWNERS or one.get("ours") == "recoverable-key":
         return None
-    if one.get("ours") == "recoverable-key":
-        return Item(Kind.RECOVERABLE_KEY, one["handle"], machine.verdict)
     if one.get("ours") == "storage-root-key":
         return Item(Kind.PERSISTENT_KEY, one["handle"], _SRK)
     reserved = handle == _SHARED_SRK or handle in _ENDORSEMENT

@@ -15,7 +15,7 @@ from lms.model.packages import DestinationKind
 from lms.model.platform import Health
 
 _PLATFORM: Final = 0x4000000C
-"""TPM_RH_PLATFORM, whose seed TPM2_Clear leaves (Library Part 3, "TPM2_Clear")."""
+"""TPM_RH_PLATFORM. TPM2_Clear leaves the endorsement seed, too, but not what protects the children of its keys."""
 
 
 class Event(Enum):
@@ -27,15 +27,13 @@ class Event(Enum):
 
 _MEANING: Final = {
     Event.BOARD_SWAP: "the TPM goes with its board: all its hierarchies, persistent keys and NV indices, and its EK",
-    Event.CLEAR: "the owner hierarchy is made anew: its persistent keys, all below it and the owner's NV indices go; "
-    "the EK stays",
+    Event.CLEAR: "the owner hierarchy is made anew: its persistent keys, all below them and the owner's NV indices go, "
+    "and what hangs below keys of the endorsement hierarchy; the EK stays",
 }
 _STRANGE: Final = {
     Event.BOARD_SWAP: "another board has another EK",
     Event.CLEAR: "the EK stays and the storage root key becomes another one",
 }
-
-
 _STALE: Final = "what was registered or changed since the newest package is in none"
 _OTHER_PCRS: Final = "another board has other PCRs, and nothing else opens the volume: its data would be lost"
 

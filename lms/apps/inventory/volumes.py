@@ -13,10 +13,17 @@ from lms.apps.inventory.bond import Bond, Item, Kind, State, Verdict
 from lms.apps.inventory.clevis import read_clevis_token
 from lms.apps.inventory.judging import judge
 from lms.apps.inventory.machine import Machine
-from lms.apps.luks.header import Header
+from lms.apps.luks.header import slots_of
 from lms.apps.luks.token import TYPE, read_parent
 from lms.apps.luks.volume import Volume
-from lms.errors import MalformedStructure
+from lms.errors import (
+    CryptsetupFailed,
+    FileProblem,
+    HeaderDamaged,
+    MalformedStructure,
+    ProgramNotStarted,
+    VolumeReencrypting,
+)
 
 _CLEVIS: Final = "clevis"
 _A_KEY: Final[Mapping[Kind, str]] = {
@@ -25,13 +32,23 @@ _A_KEY: Final[Mapping[Kind, str]] = {
 }
 
 
-def judge_volume(path: Path, machine: Machine) -> tuple[Header, list[Item]]:
-    """The header at a path, and its tokens. Raises NotLuks2, HeaderDamaged, MalformedStructure and more."""
-    header = Volume(path).header()
-    bonds = [bond for token in header.tokens.values() for bond in read_bonds(token)]
+def judge_volume(path: Path, machine: Machine) -> tuple[bool, list[Item]]:
+    """Whether only a TPM opens a volume, and its tokens; one that cannot be read is unknown.
+
+    Raises FileProblem where there is none, NotLuks2 and MalformedStructure.
+    """
+    try:
+        header = Volume(path).header()
+    except (FileProblem, HeaderDamaged, VolumeReencrypting, CryptsetupFailed, ProgramNotStarted) as error:
+        if not path.exists():
+            raise
+        return False, [Item(Kind.LUKS_TOKEN, str(path), Verdict(State.UNKNOWN, str(error)))]
+    opening = (token for token in header.tokens.values() if header.opening & set(slots_of(token)))
+    bonds = [bond for token in opening for bond in read_bonds(token)]
     items = [replace(judge(bond, str(path), machine), alone=not header.persons) for bond in bonds]
     saved = next((item.verdict for item in items if item.verdict.state is not State.LOST), None)
-    return header, [item if item.verdict.state is not State.LOST else _told(item, saved) for item in items]
+    judged = [item if item.verdict.state is not State.LOST else _told(item, saved) for item in items]
+    return not header.persons, judged
 
 
 def read_bonds(token: Mapping[str, Any]) -> tuple[Bond, ...]:

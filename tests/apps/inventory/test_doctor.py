@@ -130,6 +130,25 @@ def test_what_changed_since_the_newest_package_is_stale(acts, archived, volume, 
     assert losses(Event.CLEAR, seen(acts, volume))["loses"] == []
 
 
+def test_a_token_that_lost_its_slot_saves_nothing(acts, archived, programs, volume, tmp_path, seen):
+    programs.enroll_systemd(volume)
+    enrolled(acts, volume, tmp_path)
+    archived.archive()
+    cryptsetup("luksKillSlot", "-q", volume, 2)
+    (row,) = [row for row in seen(acts, volume).answer()["bound"] if row["where"] == str(volume)]
+    assert row["state"] == LOST
+
+
+def test_a_volume_that_cannot_be_read_may_be_lost(acts, volume, seen):
+    with volume.open("r+b") as file:
+        file.seek(4096)
+        file.write(bytes(1 << 20))
+    file_of_both = seen(acts, volume)
+    (row,) = [row for row in file_of_both.answer()["bound"] if row["where"] == str(volume)]
+    assert (row["state"], row["what"]) == (UNKNOWN, "LUKS token")
+    assert str(volume) in {row["where"] for row in losses(Event.CLEAR, file_of_both)["loses"]}
+
+
 def test_below_another_recoverable_key_it_is_gone(acts, archived, volume, tmp_path, seen, platform, token):
     enrolled(acts, volume, tmp_path)
     platform.provision(token)
@@ -175,31 +194,31 @@ def test_another_board_takes_what_its_pcrs_alone_open(acts, archived, volume, tm
     assert losses(Event.CLEAR, seen(acts, volume))["loses"] == []
 
 
-def test_what_survives_a_clear_is_what_is_told(archived, seen, programs, tmp_path):
-    """A key below the platform hierarchy does, one below the owner's does not: tried on the TPM, and judged."""
+def test_what_survives_a_clear_is_what_is_told(archived, seen, tmp_path):
+    """Keys below each hierarchy, in files, and tried at the TPM before and after."""
     files = tmp_path / "files"
     foreign = Foreign(archived.machine.tcti, files)
     archived.let_go()
-    owner = ("-P", OWNER_AUTH.reveal().decode())
-    loads = {}
-    for hierarchy, auth in (("p", ()), ("o", owner)):
-        public, private, pem = (files / f"{hierarchy}.{part}" for part in ("pub", "prv", "pem"))
-        context = tmp_path / hierarchy
-        derive = ("tpm2_createprimary", "-C", hierarchy, *auth, "-c", context)
-        create = ("tpm2_create", "-C", context, "-u", public, "-r", private)
-        foreign.run("sh", "-ec", " && ".join(shlex.join(map(str, words)) for words in (derive, create)))
-        handle = {"p": 0x4000000C, "o": 0x40000001}[hierarchy]
-        pem.write_bytes(tss2_pem(tss2_private_key(public.read_bytes(), private.read_bytes(), handle)))
-        again = ("tpm2_createprimary", "-C", hierarchy, "-c", context)
-        load = ("tpm2_load", "-C", context, "-u", public, "-r", private, "-c", tmp_path / "loaded")
-        loads[hierarchy] = " && ".join(shlex.join(map(str, words)) for words in (again, load))
+    own = {"o": ("-P", OWNER_AUTH.reveal().decode())}
+
+    def below(hierarchy: str, act: str, *words: str, auth: tuple[str, ...] = ()) -> None:
+        primary = ("tpm2_createprimary", "-C", hierarchy, *auth, "-c", "primary")
+        areas = ("-C", "primary", "-u", f"{hierarchy}.pub", "-r", f"{hierarchy}.prv")
+        foreign.run("sh", "-ec", f"{shlex.join(primary)} && {shlex.join((act, *areas, *words))}")
+
+    for hierarchy, handle in (("p", 0x4000000C), ("e", 0x4000000B), ("o", 0x40000001)):
+        below(hierarchy, "tpm2_create", auth=own.get(hierarchy, ()))
+        below(hierarchy, "tpm2_load", "-c", "loaded", auth=own.get(hierarchy, ()))
+        areas = ((files / f"{hierarchy}.{part}").read_bytes() for part in ("pub", "prv"))
+        (files / f"{hierarchy}.pem").write_bytes(tss2_pem(tss2_private_key(*areas, handle)))
     examined = seen(Acting(archived))
     lost = [{row["where"].rpartition("/")[2] for row in losses(event, examined)["loses"]} for event in Event]
-    assert lost == [{"p.pem", "o.pem"}, {"o.pem"}]
+    assert lost == [{"p.pem", "e.pem", "o.pem"}, {"e.pem", "o.pem"}]
     archived.clear()
-    foreign.run("sh", "-ec", loads["p"])
-    with pytest.raises(ProgramFailed):
-        foreign.run("sh", "-ec", loads["o"])
+    below("p", "tpm2_load", "-c", "loaded")
+    for hierarchy in "eo":
+        with pytest.raises(ProgramFailed, match="integrity check failed"):
+            below(hierarchy, "tpm2_load", "-c", "loaded")
 
 
 def test_nobody_to_ask_is_told_and_the_rest_goes_on(made, blob, tmp_path, seen):
@@ -217,7 +236,8 @@ def test_nobody_to_ask_is_told_and_the_rest_goes_on(made, blob, tmp_path, seen):
     assert "cannot use the TPM: there is none" in examined.unseen
     assert any("damaged.pem" in words for words in examined.unseen)
     assert any("nothing" in words for words in examined.unseen)
-    assert {row["what"] for row in losses(Event.CLEAR, examined)["loses"]} == {"trusted key", "systemd credential"}
+    lost = [row["what"] for row in losses(Event.CLEAR, examined)["loses"]]
+    assert sorted(lost) == ["persistent key", "recoverable key", "systemd credential", "trusted key"]
 
 
 def test_who_is_not_root_learns_what_everybody_may(acts, blob, tmp_path, seen):
@@ -231,7 +251,11 @@ def test_who_is_not_root_learns_what_everybody_may(acts, blob, tmp_path, seen):
         return {key: answer[key] for key in ("state", "meaning", "reason", "explanation")}, {}
 
     examined = seen(unprivileged)
-    assert states(examined) == {("trusted key", "kmk.blob"): PROTECTED}
+    assert states(examined) == {
+        ("recoverable key", DRSK): PROTECTED,
+        ("persistent key", "in the TPM"): UNKNOWN,
+        ("trusted key", "kmk.blob"): PROTECTED,
+    }
     assert any("only root is told" in words for words in examined.unseen)
     assert examined.findings == ()
 
