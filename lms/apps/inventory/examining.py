@@ -6,11 +6,13 @@ Whatever cannot be looked at (no TPM, no daemon, not root) is said, and the rest
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from lms.apps.acts import Acts, Answer
+from lms.apps.csp.registry import entries
 from lms.apps.inventory.bond import Item, Kind
 from lms.apps.inventory.crypttab import read_crypttab
 from lms.apps.inventory.disks import Disks
@@ -20,6 +22,7 @@ from lms.apps.inventory.handles import UNSEEN, judge_handles
 from lms.apps.inventory.machine import Machine
 from lms.apps.inventory.sight import Sight
 from lms.apps.inventory.volumes import judge_volume
+from lms.errors import LmsError
 from lms.files import read_file
 from lms.model.platform import Health
 
@@ -64,7 +67,7 @@ def examine(acts: Acts, scope: Scope) -> Examined:
     sight = Sight()
     machine = _asked(acts, scope, sight)
     alone, copies = _look_at_volumes(scope, machine, sight)
-    look_at_files((*known_places(), *scope.paths), machine, sight)
+    look_at_files((*known_places(), *_containers(acts), *scope.paths), machine, sight)
     findings = (*told(machine), *of_volumes(alone, copies))
     return Examined(machine, tuple(sight.items), findings, tuple(dict.fromkeys(sight.unseen)))
 
@@ -84,6 +87,13 @@ def _asked(acts: Acts, scope: Scope, sight: Sight) -> Machine:
         kept = judge_handles(acts("handles", {})[0]["handles"])
     sight.items += kept
     return machine
+
+
+def _containers(acts: Acts) -> list[Path]:
+    """The files whose keys we carry ourselves."""
+    with suppress(LmsError):  # what nobody answers is told already
+        return [Path(entry["label"]) for entry in entries(acts)]
+    return []
 
 
 def _look_at_volumes(scope: Scope, machine: Machine, sight: Sight) -> tuple[list[str], list[tuple[Path, str]]]:

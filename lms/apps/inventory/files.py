@@ -49,16 +49,20 @@ def known_places() -> tuple[Path, ...]:
 
 def look_at_files(places: Iterable[Path], machine: Machine, sight: Sight) -> None:
     """All files at and below these places; what is larger than anything of the kind is left out."""
+    known: set[Path] = set()
     for place in places:
-        _look_below(place, machine, sight)
+        _look_below(place.absolute(), known, machine, sight)
 
 
-def _look_below(place: Path, machine: Machine, sight: Sight) -> None:
+def _look_below(place: Path, known: set[Path], machine: Machine, sight: Sight) -> None:
     denied: list[str] = []
-    for number, path in enumerate(_files(place, denied)):
-        if number == _MOST:
+    for path in _files(place, denied):
+        if path in known:
+            continue
+        if len(known) == _MOST:
             sight.unseen.append(f"cannot look at all below '{place}': there are more than {_MOST} files")
             break
+        known.add(path)
         with sight.trying():
             try:
                 content = read_regular_file(path, _LARGEST)

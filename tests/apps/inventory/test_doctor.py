@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from lms.apps.csp.adding import Wanted, add
 from lms.apps.inventory import findings as findings_
 from lms.apps.inventory import judging, machine
 from lms.apps.inventory.bond import State
@@ -79,6 +80,15 @@ def test_files_below_the_recoverable_key_are_protected_and_others_would_be_lost(
     both = [row["state"] for row in examined.answer()["bound"] if row["what"] == "PKCS#11 store"]
     assert sorted(both) == [PROTECTED, LOST]
     assert all("act" in row for row in examined.answer()["bound"] if row["state"] == LOST and "files" in row["where"])
+
+
+def test_a_container_of_ours_is_found_wherever_it_lies_and_once(acts, tmp_path, seen):
+    apps = tmp_path / "elsewhere"
+    apps.mkdir()
+    for path in (apps / "web.pem", tmp_path / "files" / "web.pem"):
+        add(acts, path, tmp_path / "apps", Wanted())
+    found = [row["where"] for row in seen(acts).answer()["bound"] if row["what"] == "TSS2 key"]
+    assert sorted(found) == [str(apps / "web.pem"), str(tmp_path / "files" / "web.pem")]
 
 
 def test_what_the_tpm_keeps_is_judged(archived, seen):
