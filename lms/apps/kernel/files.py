@@ -17,7 +17,7 @@ from lms.errors import EvmKeyOther, MalformedStructure
 from lms.files import create_file, ensure_directory, link_file, locked, read_regular_file, remove_file
 
 DEFAULT_KEYS: Final = "/etc/keys"
-_MAX: Final = 4096
+_MAX: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
