@@ -8,7 +8,7 @@ PREFIX ?= /usr
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-slow test-exhaustive lint fix demo benchmark test-bare test-systemd test-vm install uninstall deb clean prepare
+.PHONY: help test test-slow test-exhaustive lint fix demo screenshot benchmark test-bare test-systemd test-vm install uninstall deb clean prepare
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -34,6 +34,10 @@ fix: prepare ## correct what ruff can correct
 
 demo: prepare ## a machine loses its TPM and gets its keys back
 	@tools/demo
+
+screenshot: prepare ## write docs/desktop.png anew, from what lms-agent really shows (as root)
+	@tools/prepare adwaita-icon-theme imagemagick librsvg2-common xfce4-notifyd
+	@$(BIN)/python tools/screenshot
 
 benchmark: prepare ## measure against named peers, minutes; also build/benchmark.json (SUBJECTS=packages daemon …)
 	@$(BIN)/python -m tests.benchmarks $(SUBJECTS)

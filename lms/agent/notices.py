@@ -52,9 +52,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class _Concern:
-    """A state of the platform that concerns a person: what it is called, what it means for him, what he can do."""
+    """A state of the platform that concerns a person: its title, which property says why, what it means for him."""
 
     title: str
+    why: str
     means: str
     actions: tuple[str, ...]
     urgency: Urgency = Urgency.NORMAL
@@ -62,25 +63,28 @@ class _Concern:
 
 _CONCERNS: Final[Mapping[str, _Concern]] = {
     Health.RESTORE_NEEDED.value: _Concern(
-        "This machine's keys have to be restored",
-        "Volumes, kernel keys and keys of applications below the recoverable key do not open until then.",
+        "This machine lost its keys",
+        "Explanation",
+        "Volumes, kernel keys and keys of applications below the recoverable key do not open until they are restored.",
         (RESTORE, DETAILS, LATER),
         Urgency.CRITICAL,
     ),
     Health.CREATED.value: _Concern(
-        "This machine's keys are not archived yet",
-        "If its TPM fails, is cleared or leaves with the board, they are lost.",
+        "The keys are not archived yet",
+        "Meaning",
+        "If the TPM fails, is cleared or leaves with the board, they are lost.",
         (DETAILS, LATER),
     ),
     Health.STALE.value: _Concern(
-        "The archive of this machine's keys is stale",
+        "The keys' archive is stale",
+        "Meaning",
         "What was registered since then would be lost with the TPM.",
         (ARCHIVE, DETAILS, LATER),
     ),
 }
-_DOING: Final = {RESTORE: "Restoring this machine's keys", ARCHIVE: "Archiving this machine's keys"}
-_DONE: Final = {RESTORE: "This machine's keys are restored", ARCHIVE: "This machine's keys are archived"}
-_FAILED: Final = {RESTORE: "This machine's keys are not restored", ARCHIVE: "This machine's keys are not archived"}
+_DOING: Final = {RESTORE: "Restoring the keys", ARCHIVE: "Archiving the keys"}
+_DONE: Final = {RESTORE: "The keys are restored", ARCHIVE: "The keys are archived"}
+_FAILED: Final = {RESTORE: "The keys are not restored", ARCHIVE: "The keys are not archived"}
 _AFTERWARDS: Final = {
     RESTORE: "What did not open without them opens again.",
     ARCHIVE: "They come back on another TPM as they are now.",
@@ -105,9 +109,8 @@ def concerns(health: Mapping[str, Any]) -> bool:
 def of_health(health: Mapping[str, Any], own: Sequence[str]) -> Notice:
     """What to say of the Manager's properties, where they are a concern; `own` is what this user registered."""
     concern = _CONCERNS[health["State"]]
-    why = health["Explanation"] if RESTORE in concern.actions else health["Meaning"]
     yours = f"Of your own: {', '.join(own)}." if own else ""
-    body = _lines(sentence(why), concern.means, yours)
+    body = _lines(sentence(health[concern.why]), concern.means, yours)
     return Notice(concern.title, body, concern.actions, concern.urgency, lasting=True)
 
 
@@ -126,7 +129,7 @@ def of_job(job: Job, asked: str) -> Notice:
     """
     if asked:
         body = _lines(sentence(asked), "The approver will ask for these digits.", sentence(job.progress))
-        return Notice(f"The {job.verb} waits for its approval", body, lasting=True)
+        return Notice(f"The {job.verb} waits for approval", body, lasting=True)
     if job.state is JobState.WAITING:
         how = [f"At a terminal: lmsctl supply {job.number} {word}" for word in job.waiting]
         return Notice(f"The {job.verb} waits for you", _lines(sentence(job.message), *how), lasting=True)

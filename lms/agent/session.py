@@ -94,20 +94,20 @@ class Session:
         if health["State"] in _UNKNOWN:
             return
         if not concerns(health):
-            self._thing = ()
-            self._told()
+            self._memory.keep(())
             await self._health.clear()
             return
         own = await _registered(lmsd)
         self._details = details_of(health, own)
         self._thing = (health["State"], health["Reason"], health["Archived"])
-        told = self._memory.knows(self._thing)
-        _LOG.info("the keys of this machine: %s, %s", health["State"], "told before" if told else "to be told")
-        if not told:
+        if self._memory.knows(self._thing):
+            _LOG.info("%s, told before", health["State"])
+        else:
             await self._health.show(of_health(health, own))
 
     def _told(self) -> None:
         self._memory.keep(self._thing)
+        _LOG.info("%s, told now", self._thing[0])
 
     # --- clicks and jobs ---
 

@@ -18,10 +18,10 @@ from tests.support.bus import NOBODY, owned
 from tests.support.daemon import client
 from tests.support.desktop import Desktop, PlainServer
 
-NEEDED = "This machine's keys have to be restored"
-STALE = "The archive of this machine's keys is stale"
-WAITS = "The restore waits for its approval"
-NOT_RESTORED = "This machine's keys are not restored"
+NEEDED = "This machine lost its keys"
+STALE = "The keys' archive is stale"
+WAITS = "The restore waits for approval"
+NOT_RESTORED = "The keys are not restored"
 FIRST_JOB = f"{ROOT_PATH}/job/1"
 _POLKIT = "org.freedesktop.PolicyKit1"
 
@@ -57,7 +57,7 @@ async def test_a_click_restores_the_keys_with_the_owners_approval(bus, polkitd, 
         pending = lost.platform.store.load_pending()
         assert digits(pending.request_id) in seen.body
         await root.supply(FIRST_JOB, "approval", lost.office.approve(pending.document))
-    end = await asyncio.to_thread(desktop.until, "This machine's keys are restored")
+    end = await asyncio.to_thread(desktop.until, "The keys are restored")
     assert end.id == seen.id
     assert lost.platform.key_at() == lost.platform.state.require_drsk().name
 
@@ -102,6 +102,7 @@ async def test_nothing_is_told_twice_and_what_comes_again_is_told_again(bus, pol
         seen = await asyncio.to_thread(desktop.shown)
         assert (seen.title, seen.actions) == (STALE, ("archive", "details", "later"))
         assert "Of your own: test 'a password'." in seen.body
+        await asyncio.to_thread(ours.until, "stale, told now")
         assert ours.end() == 0
         first = json.loads(desktop.told.read_bytes())
         ours = desktop.start_agent()
@@ -126,7 +127,7 @@ async def test_what_was_told_is_forgotten_when_all_is_well(bus, polkitd, archive
         await asyncio.to_thread(desktop.until, STALE)
         async with agent(bus, answers=True, of=ours.pid) as asked:
             await asyncio.to_thread(desktop.click, "Archive now")
-            await asyncio.to_thread(desktop.until, "This machine's keys are archived")
+            await asyncio.to_thread(desktop.until, "The keys are archived")
         assert asked == ["org.localmigration1.archive"]
         await register(them, "another one")
         await asyncio.to_thread(desktop.until, STALE)
@@ -137,7 +138,7 @@ async def test_keys_that_are_nowhere_yet_are_told(bus, provisioned, daemons, des
     daemons(provisioned)
     desktop.start_agent()
     seen = await asyncio.to_thread(desktop.shown)
-    assert (seen.title, seen.actions) == ("This machine's keys are not archived yet", ("details", "later"))
+    assert (seen.title, seen.actions) == ("The keys are not archived yet", ("details", "later"))
     assert "Nothing keeps the keys yet: enroll a destination, then archive." in seen.body
 
 

@@ -34,7 +34,7 @@ _DUNSTRC = """
     history_length = 50
     dmenu = {menu}
 """
-# As the one of a session, but that it starts nothing by itself.
+# As that of a session, which starts nothing by itself unless it is told to.
 _SESSION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -46,6 +46,7 @@ _SESSION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configur
     <allow eavesdrop="true"/>
     <allow own="*"/>
   </policy>
+  {more}
 </busconfig>
 """
 _MENU = """#!/bin/sh
@@ -126,7 +127,8 @@ class Running:
 class Desktop:
     """One screen and one session; `bus` is the address of the system's."""
 
-    def __init__(self, bus: str) -> None:
+    def __init__(self, bus: str, more: str = "") -> None:
+        """`more`: of the session bus's configuration."""
         self.directory = Path(tempfile.mkdtemp(prefix="desktop-"))
         self.config = self.directory / "lms.toml"
         self.config.write_text(f'bus = "{bus}"\n')
@@ -137,7 +139,7 @@ class Desktop:
         (self.directory / "dunstrc").write_text(_DUNSTRC.format(menu=self._menu))
         self.session = f"unix:path={self.directory}/session"
         self._bus_config = self.directory / "session.conf"
-        self._bus_config.write_text(_SESSION.format(address=self.session))
+        self._bus_config.write_text(_SESSION.format(address=self.session, more=more))
         for path in (self.directory, *self.directory.iterdir()):
             os.chown(path, NOBODY, NOBODY)
             path.chmod(0o755)
