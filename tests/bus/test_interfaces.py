@@ -90,6 +90,7 @@ def test_every_method_has_a_rule_and_every_verb_an_act_and_an_action():
         ("seal", ["auth_admin", "auth_admin", "yes"]),
         ("unseal", ["auth_admin"] * 3),
         ("pcrs", ["yes", "yes", "yes"]),
+        ("handles", ["auth_admin"] * 3),
         ("inspect", ["yes", "yes", "yes"]),
         ("verify", ["yes", "yes", "yes"]),
         ("provision", ["auth_admin"] * 3),
