@@ -37,11 +37,13 @@ def diagnose(setting: Setting, state: PlatformState | None) -> Reason:
     if state is None:
         return Reason.NO_STATE
     found = setting.tpm.read_public(state.drsk_handle)
-    if found is not None and name_of(found) == state.require_drsk().name:
+    srk = setting.tpm.read_public(state.srk_handle)
+    # Where another SRK is, the key was put back without this state, by a rescue system: nothing else here works.
+    stranger = srk is not None and name_of(srk) != state.srk_name
+    if found is not None and name_of(found) == state.require_drsk().name and not stranger:
         return Reason.INTACT
     if state.ek_name not in {name_of(ek.public) for ek in setting.tpm.endorsement_keys()}:
         return Reason.OTHER_TPM
-    if found is not None:
+    if found is not None and name_of(found) != state.require_drsk().name:
         return Reason.FOREIGN_KEY
-    srk = setting.tpm.read_public(state.srk_handle)
-    return Reason.DRSK_ABSENT if srk is not None and name_of(srk) == state.srk_name else Reason.CLEARED_TPM
+    return Reason.CLEARED_TPM if srk is None or stranger else Reason.DRSK_ABSENT

@@ -1,6 +1,6 @@
 """`make benchmark`: all figures, as a table and as JSON. Ends with 0 unless something could not be run.
 
-python -m tests.benchmarks [--output FILE] [packages] [daemon] [programs] [restore]
+python -m tests.benchmarks [--output FILE] [packages] [daemon] [programs] [restore] [boot]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 os.environ.setdefault("TSS2_LOG", "all+none")
 
-from tests.benchmarks import daemon, packages, programs, restore
+from tests.benchmarks import boot, daemon, packages, programs, restore
 from tests.benchmarks.figures import table, write
 
 _SUBJECTS = {
@@ -20,6 +20,7 @@ _SUBJECTS = {
     "daemon": daemon.figures,
     "programs": programs.figures,
     "restore": restore.figures,
+    "boot": boot.figures,
 }
 
 

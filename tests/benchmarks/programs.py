@@ -15,7 +15,9 @@ from tests.support.documents import make_package, make_platform
 _ROUNDS = 15
 
 
-def _run(*arguments: str) -> Callable[[], float]:
+def timed(*arguments: str) -> Callable[[], float]:
+    """What runs the interpreter with these arguments, and returns how many milliseconds that took."""
+
     def once() -> float:
         began = time.perf_counter()
         subprocess.run([sys.executable, "-I", *arguments], check=True, capture_output=True)
@@ -27,11 +29,11 @@ def _run(*arguments: str) -> Callable[[], float]:
 
 def figures() -> Iterator[Figure]:
     """Help, and a look at a package."""
-    bare = _run("-c", "pass")
+    bare = timed("-c", "pass")
     with TemporaryDirectory(prefix="lms-benchmark-") as folder:
         package = Path(folder) / "package.xml"
         platform = make_platform()
         package.write_bytes(platform.signed(make_package(platform)))
         for told, arguments in (("--help", ("--help",)), ("inspect FILE", ("inspect", str(package)))):
-            ours = _run("-m", "lms.cli.main", *arguments)
+            ours = timed("-m", "lms.cli.main", *arguments)
             yield paired(f"lmsctl {told} / python3 -I -c pass", "ms", ours, bare, _ROUNDS)
