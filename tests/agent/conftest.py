@@ -98,13 +98,26 @@ def lost_machine(tmp_path_factory):
 
 
 @pytest.fixture
-def lost(lost_machine, machines, bus, tmp_path):
-    """That machine with `lmsd`, to which the administrator gave the owner authorisation."""
-    machine = machines(disk_of=lost_machine.directory, tpm_of=lost_machine.directory)
-    machine.let_go()
+def lose(lost_machine, machines, bus):
+    """That machine with `lmsd`: `lose(**environment)`."""
+    running = []
+
+    def make(**environment: str) -> SimpleNamespace:
+        machine = machines(disk_of=lost_machine.directory, tpm_of=lost_machine.directory)
+        machine.let_go()
+        roots = f'["{lost_machine.ca.root}", "{lost_machine.ca.issuer}"]'
+        daemon = Daemon(machine.write_config(bus=f'"{bus.address}"', ek_roots=roots))
+        running.append(daemon)
+        daemon.start(**environment).until("READY=1")
+        return SimpleNamespace(platform=machine, daemon=daemon, office=lost_machine.office)
+
+    yield make
+    for daemon in running:
+        daemon.remove()
+
+
+@pytest.fixture
+def lost(lose, tmp_path):
+    """The same, where the administrator gave the owner authorisation to `lmsd`."""
     (tmp_path / "lms.owner-auth").write_bytes(OWNER_AUTH.reveal())
-    roots = f'["{lost_machine.ca.root}", "{lost_machine.ca.issuer}"]'
-    daemon = Daemon(machine.write_config(bus=f'"{bus.address}"', ek_roots=roots))
-    daemon.start(CREDENTIALS_DIRECTORY=str(tmp_path)).until("READY=1")
-    yield SimpleNamespace(platform=machine, daemon=daemon, office=lost_machine.office)
-    daemon.remove()
+    return lose(CREDENTIALS_DIRECTORY=str(tmp_path))

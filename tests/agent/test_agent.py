@@ -17,6 +17,7 @@ from tests.support.asynchronous import in_loop
 from tests.support.bus import NOBODY, owned
 from tests.support.daemon import client
 from tests.support.desktop import Desktop, PlainServer
+from tests.support.platform import OWNER_AUTH
 
 NEEDED = "This machine lost its keys"
 STALE = "The keys' archive is stale"
@@ -78,6 +79,32 @@ async def test_an_agent_that_is_started_anew_shows_the_digits_again_and_the_end(
         await root.cancel(FIRST_JOB)
     end = await asyncio.to_thread(desktop.until, NOT_RESTORED)
     assert (end.body, end.actions) == ("The job was canceled.", ("restore", "later"))
+
+
+@in_loop
+async def test_what_no_notification_may_ask_for_is_asked_for_at_a_terminal(bus, polkitd, lose, desktop):
+    lose()
+    ours = desktop.start_agent()
+    await asyncio.to_thread(desktop.until, NEEDED)
+    async with client(bus.address) as root:
+        await owned(root.connection, _POLKIT)
+        async with agent(bus, answers=True, of=ours.pid):
+            await asyncio.to_thread(desktop.click, "Restore now")
+            seen = await asyncio.to_thread(desktop.until, "The restore waits for you")
+        assert "At a terminal: lmsctl supply 1 owner-auth" in seen.body
+        await root.supply(FIRST_JOB, "owner-auth", OWNER_AUTH.reveal())
+    await asyncio.to_thread(desktop.until, WAITS)
+
+
+@in_loop
+async def test_what_stands_in_the_way_is_told_with_what_to_do(bus, polkitd, in_need):
+    async with client(bus.address) as root:
+        await owned(root.connection, _POLKIT)
+        async with agent(bus, answers=True, of=in_need.agent.pid):
+            await asyncio.to_thread(in_need.click, "Restore now")
+            seen = await asyncio.to_thread(in_need.until, NOT_RESTORED)
+    assert seen.body.startswith("Cannot verify the TPM: it carries no EK certificate.\nAdd its maker's CA certificates")
+    assert seen.actions == ("restore", "later")
 
 
 @in_loop
