@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from lms.apps.kernel.creating import create
 from lms.apps.kernel.files import DEFAULT_KEYS, Files
 from lms.apps.kernel.keyring import Evm, takes_trusted_keys
 from lms.apps.kernel.loading import load
-from lms.cli.running import Order
+from lms.cli.running import acts_of
 from lms.config import load_configuration
 from lms.names import OWNER_AUTH
 from lms.terminal import read_secret
@@ -29,8 +27,8 @@ def add_verbs(verb: Verb) -> None:
     evm = verb("evm", "the kernel's keys for EVM, which the recoverable key opens at boot")
     within = evm.add_subparsers(dest="act", required=True, metavar="ACT")
 
-    def act(name: str, text: str, run: Callable[[_Work], Answer]) -> argparse.ArgumentParser:
-        made = verb(name, text, partial(_run, run), within)
+    def act(name: str, text: str, run: Callable[[argparse.Namespace], Answer]) -> argparse.ArgumentParser:
+        made = verb(name, text, run, within)
         made.add_argument("--directory", metavar="DIR", default=DEFAULT_KEYS, help=f"of their files: {DEFAULT_KEYS}")
         return made
 
@@ -41,39 +39,26 @@ def add_verbs(verb: Verb) -> None:
 
     made = act("load", "load both keys into the kernel", _load)
     made.add_argument("--enable", action="store_true", help="have EVM take its key, until the machine is switched off")
-    made.add_argument("--owner-auth", metavar="FILE", help="where a file is lost: the TPM's owner authorisation")
+    made.add_argument("--owner-auth", metavar="FILE", help="with a lost file: the TPM's owner authorisation")
 
     act("check", "prove that both keys open", _check)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What an act is given."""
-
-    arguments: argparse.Namespace
-    files: Files
-
-    def acts(self, verb: str, options: Mapping[str, Any], inputs: Any = None, collected: Any = ()) -> Any:
-        """An act of the service."""
-        given = self.arguments
-        return Order(verb, given.config, options, dict(inputs or {}), collected, given.no_daemon).run()
-
-
-def _run(act: Callable[[_Work], Answer], arguments: argparse.Namespace) -> Answer:
+def _files(arguments: argparse.Namespace) -> Files:
     config = load_configuration(None if arguments.config is None else Path(arguments.config))
-    return act(_Work(arguments, Files(Path(arguments.directory), config.applications_directory)))
+    return Files(Path(arguments.directory), config.applications_directory)
 
 
-def _create(work: _Work) -> Answer:
-    chosen = work.arguments.master or (Master.TRUSTED if takes_trusted_keys() else Master.USER)
-    return create(work.acts, work.files, Master(chosen), replace=work.arguments.replace)
+def _create(arguments: argparse.Namespace) -> Answer:
+    chosen = arguments.master or (Master.TRUSTED if takes_trusted_keys() else Master.USER)
+    return create(acts_of(arguments), _files(arguments), Master(chosen), replace=arguments.replace)
 
 
-def _load(work: _Work) -> Answer:
-    source = work.arguments.owner_auth
+def _load(arguments: argparse.Namespace) -> Answer:
+    source = arguments.owner_auth
     authorisation = {} if source is None else {OWNER_AUTH: read_secret(source, "")}
-    return load(work.acts, work.files, Evm(), authorisation, enable=work.arguments.enable)
+    return load(acts_of(arguments), _files(arguments), Evm(), authorisation, enable=arguments.enable)
 
 
-def _check(work: _Work) -> Answer:
-    return check(work.acts, work.files, Evm())
+def _check(arguments: argparse.Namespace) -> Answer:
+    return check(acts_of(arguments), _files(arguments), Evm())
