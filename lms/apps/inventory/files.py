@@ -41,68 +41,66 @@ _MOST: Final = 100_000
 
 
 def known_places() -> tuple[Path, ...]:
-    """Where programs keep what they seal: the system's, and those of all users whose home is here."""
-    homes = {user.pw_dir for user in pwd.getpwall()}
-    own = (Path(home, name) for home in sorted(homes) for name in _OF_A_HOME)
-    return (*map(Path, _SYSTEMS), *(path for path in own if os.path.lexists(path)))
+    """Where programs keep what they seal: the system's, and those in homes. A user's link leads nowhere else."""
+    homes = {Path(user.pw_dir).resolve() for user in pwd.getpwall()}
+    own = ((home, (home / name).resolve()) for home in sorted(homes) for name in _OF_A_HOME)
+    return (*map(Path, _SYSTEMS), *(path for home, path in own if path.is_relative_to(home) and os.path.lexists(path)))
 
 
 def look_at_files(places: Iterable[Path], machine: Machine, sight: Sight) -> None:
     """All files at and below these places; what is larger than anything of the kind is left out."""
     known: set[Path] = set()
     for place in places:
-        _look_below(place.absolute(), known, machine, sight)
+        _look_below(place.resolve(), known, machine, sight)
 
 
 def _look_below(place: Path, known: set[Path], machine: Machine, sight: Sight) -> None:
-    denied: list[str] = []
-    for path in _files(place, denied):
-        if path in known:
-            continue
-        if len(known) == _MOST:
-            sight.unseen.append(f"cannot look at all below '{place}': there are more than {_MOST} files")
+    denied: list[Path] = []
+    for number, path in enumerate(_files(place, denied)):
+        if number == _MOST:
+            sight.unseen.append(f"cannot look at all below '{printable(place)}': there are more than {_MOST} files")
             break
-        known.add(path)
-        with sight.trying():
-            try:
-                content = read_regular_file(path, _LARGEST)
-            except FileProblem:
-                if not os.access(path, os.R_OK):
-                    denied.append(str(path))
-                continue  # it grew, went away or became no file: nobody's store
-            sight.items += [judge(bond, str(path), machine) for bond in _bonds(path, content)]
+        if path not in known:
+            known.add(path)
+            with sight.trying():
+                sight.items += [judge(bond, printable(path), machine) for bond in _bonds(path, denied)]
     if denied:
-        more = f" and {len(denied) - 1} more below '{place}'" if len(denied) > 1 else ""
-        sight.unseen.append(f"cannot read '{denied[0]}'{more}: permission denied")
+        more = f" and {len(denied) - 1} more below '{printable(place)}'" if len(denied) > 1 else ""
+        sight.unseen.append(f"cannot read '{printable(denied[0])}'{more}: permission denied")
 
 
-def _bonds(path: Path, content: bytes) -> Iterator[Bond]:
+def _bonds(path: Path, denied: list[Path]) -> Iterator[Bond]:
+    try:
+        content = read_regular_file(path, _LARGEST)
+    except FileProblem:  # or it grew, went away, became no file: nobody's store
+        denied += [] if os.access(path, os.R_OK) or not path.exists() else [path]
+        return
     try:
         for read in READERS:
             yield from read(content)
     except MalformedStructure as error:
-        raise MalformedStructure(f"{error} ('{path}')") from None
+        raise MalformedStructure(f"{error} ('{printable(path)}')") from None
 
 
-def _files(place: Path, denied: list[str]) -> Iterator[Path]:
-    """Regular files of a readable size, each once; no link is followed."""
-    if _is_file(place):
-        yield place
-    for directory, names, files in os.walk(place, onerror=lambda error: _denied(error, denied)):
-        names.sort()
-        for path in (Path(directory, name) for name in sorted(files)):
-            if _is_file(path):
-                yield path
+def _files(place: Path, denied: list[Path]) -> Iterator[Path]:
+    """Regular files of a readable size, however deep they lie; no link is followed."""
+    waiting = [place]
+    while waiting:
+        path = waiting.pop()
+        try:
+            found = path.lstat()
+            if stat.S_ISDIR(found.st_mode):
+                waiting += sorted(path.iterdir(), reverse=True)
+        except PermissionError:
+            denied.append(path)
+            continue
+        except OSError:  # it went away meanwhile
+            continue
+        if stat.S_ISREG(found.st_mode) and found.st_size <= _LARGEST:
+            yield path
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        found = path.lstat()
-    except OSError:
-        return False
-    return stat.S_ISREG(found.st_mode) and found.st_size <= _LARGEST
-
-
-def _denied(error: OSError, denied: list[str]) -> None:
-    if isinstance(error, PermissionError):
-        denied.append(str(error.filename))
+def printable(path: Path) -> str:
+    """A path for people: a name may hold what a terminal obeys, or what is no text."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

@@ -83,6 +83,6 @@ def _afterwards(event: Event, examined: Examined) -> Iterator[Answer]:
         why = f"{_STRANGE[event]}: the restore takes the token and its password"
         yield {"why": why, "act": "lmsctl restore --token FILE"}
     if event is Event.BOARD_SWAP:
-        for where in dict.fromkeys(item.where for item in _bound(examined)):
+        for where in dict.fromkeys(item.where for item in _bound(examined) if not item.alone):
             why = "another board has other PCRs: the volume opens by its passphrase, then it is sealed anew"
             yield {"why": why, "act": f"lmsctl luks reseal {shlex.quote(where)}"}

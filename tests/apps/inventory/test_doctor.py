@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -24,6 +25,7 @@ from tests.errors.test_hints import problem
 from tests.service.test_sealing import extend
 from tests.support.foreign import Foreign, ProgramFailed
 from tests.support.platform import OWNER_AUTH, lmsctl
+from tests.support.tpm_keys import TpmKeys
 from tests.support.volumes import PASSPHRASE, Acting, cryptsetup
 
 DRSK = f"{DRSK_HANDLE:#x}"
@@ -62,23 +64,23 @@ def the_tpm_alone(volume) -> None:
 
 def test_files_below_the_recoverable_key_are_protected_and_others_would_be_lost(archived, made, blob, tmp_path, seen):
     files = tmp_path / "files"
-    for path in (made.credential, made.unsealed, made.jwe, made.openssl, made.store):
+    for path in (made.credential, made.unsealed, made.jwe, made.openssl):
         (files / path.name).write_bytes(path.read_bytes())
+    (files / "theirs.sqlite3").write_bytes(made.store.read_bytes())
     (files / "kmk.blob").write_bytes(blob)
     archived.let_go()
     Foreign(archived.machine.tcti, files).tools_key("ours.pem", DRSK)
     Foreign(archived.machine.tcti, files).store("ours", f"--primary-handle={DRSK}")
-    found = states(examined := seen(Acting(archived)))
-    assert {key: state for key, state in found.items() if not key[1].startswith("0x")} == {
+    examined = seen(Acting(archived))
+    assert {key: state for key, state in states(examined).items() if not key[1].startswith("0x")} == {
         ("systemd credential", "sealed.cred"): LOST,
         ("clevis JWE", "secret.jwe"): LOST,
         ("TSS2 key", "key.pem"): LOST,
+        ("PKCS#11 store", "theirs.sqlite3"): LOST,
         ("PKCS#11 store", "tpm2_pkcs11.sqlite3"): PROTECTED,
         ("TSS2 key", "ours.pem"): PROTECTED,
         ("trusted key", "kmk.blob"): PROTECTED,
-    }  # the store of the stranger lies under the same name, and is judged below
-    both = [row["state"] for row in examined.answer()["bound"] if row["what"] == "PKCS#11 store"]
-    assert sorted(both) == [PROTECTED, LOST]
+    }
     assert all("act" in row for row in examined.answer()["bound"] if row["state"] == LOST and "files" in row["where"])
 
 
@@ -281,6 +283,39 @@ def test_what_is_no_file_of_that_kind_is_left_alone(acts, tmp_path, seen, made):
     (tmp_path / "files" / "link.cred").symlink_to(made.credential)
     assert acted().unseen == before
     assert [key for key in states(acted()) if key[0] == "systemd credential"] == [("systemd credential", "locked.cred")]
+
+
+def test_names_of_files_are_told_as_what_people_can_read(acts, tmp_path, seen, made):
+    hostile = tmp_path / "files" / "\x1b[2J\n\udcff"
+    hostile.mkdir()
+    (hostile / "secret.jwe").write_bytes(made.jwe.read_bytes())
+    (row,) = [row for row in seen(acts).answer()["bound"] if row["what"] == "clevis JWE"]
+    assert row["where"] == f"{tmp_path}/files/\\x1b[2J\\n\\xff/secret.jwe"
+    assert "\x1b" not in row["act"]
+
+
+def test_files_are_found_however_deep_they_lie(acts, tmp_path, seen, made):
+    deep = "d/" * (sys.getrecursionlimit() + 100)
+    subprocess.run(["mkdir", "-p", deep], check=True, cwd=tmp_path / "files")
+    try:
+        subprocess.run(["cp", made.jwe, f"{deep}/secret.jwe"], check=True, cwd=tmp_path / "files")
+        found = ("clevis JWE", "secret.jwe") in states(seen(acts))
+    finally:  # what pytest tidies up with goes as deep as Python does
+        subprocess.run(["rm", "-r", "files"], check=True, cwd=tmp_path)
+    assert found
+
+
+def test_a_tpm_that_is_locked_out_is_told(acts, archived, tmp_path, seen):
+    archived.let_go()
+    TpmKeys(archived.machine.tcti, tmp_path / "guessing").lock_out()
+    assert "locked-out" in findings(seen(acts))
+
+
+def test_an_authority_that_has_not_the_newest_package_is_told():
+    destinations = [{"kind": "MigrationAuthority", "id": name, "held": held} for name, held in (("a", 7), ("b", 6))]
+    status = {"destinations": destinations, "sequence": 7, "age-days": 90}
+    (row,) = findings_.told(machine.Machine(DRSK_HANDLE, status))
+    assert (row["finding"], row["meaning"]) == ("proof-old", "authority b was seen to hold package 6, the newest is 7")
 
 
 @pytest.fixture
