@@ -39,8 +39,9 @@ from lms.names import (
     USER_PASSWORD,
 )
 from lms.process import harden, provided_secrets, read_descriptor, report, report_step
-from lms.service.acts import ACTS, Call
+from lms.service.acts import ACTS, ALONE, Call
 
+_ACTS: Final = {**ACTS, **ALONE}
 _COLLECTED: Final = (PASSWORD, DATA, PUBLIC, PRIVATE)
 _WORDS: Final = (
     OWNER_AUTH, ENDORSEMENT_AUTH, TOKEN, TOKEN_PASSWORD, OWNER, PACKAGE, GRANT, SHEET, APPROVAL, USER_PASSWORD,
@@ -59,7 +60,7 @@ def main() -> int:
     """Do one act."""
     harden()
     parser = argparse.ArgumentParser(prog="lms.boot")
-    parser.add_argument("act", choices=tuple(ACTS))
+    parser.add_argument("act", choices=tuple(_ACTS))
     parser.add_argument("--config", type=Path)
     for word in (*_WORDS, *(f"collect-{word}" for word in _COLLECTED), "options", "answer"):
         parser.add_argument(f"--{word}", type=int, metavar="FD", required=word in ("options", "answer"))
@@ -71,7 +72,7 @@ def main() -> int:
         call = Call(json.loads(read_descriptor(arguments["options"])), standing | given)
         with assembled(configuration, call.secret(ENDORSEMENT_AUTH)) as setting:
             setting.store.sweep()
-            answer = ACTS[arguments["act"]](call, replace(setting, step=report_step))
+            answer = _ACTS[arguments["act"]](call, replace(setting, step=report_step))
         for word, secret in call.offered.items():
             _hand_out(word, secret, arguments[f"collect_{word}"])
         with os.fdopen(arguments["answer"], "w", encoding="utf-8") as file:

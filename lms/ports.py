@@ -263,6 +263,14 @@ class PlatformStore(Protocol):
         """The newest package."""
         ...
 
+    def remains(self) -> tuple[str, ...]:
+        """What a platform that is given up leaves without its newest package, in words for a person."""
+        ...
+
+    def purge(self) -> None:
+        """Remove that, the state last."""
+        ...
+
 
 class JobJournal(Protocol):
     """Where jobs are written down. Every write is durable when it returns; no secret is in it."""
@@ -287,6 +295,14 @@ class PackageArchive(Protocol):
         """Where this package lies, in words for a person; None where it does not."""
         ...
 
+    def older(self, platform_id: UUID, sequence: int) -> tuple[str, ...]:
+        """Where the platform's packages with a lower number lie, in words for a person, the oldest first."""
+        ...
+
+    def remove_older(self, platform_id: UUID, sequence: int) -> None:
+        """Remove those."""
+        ...
+
 
 class RecoveryPlace(Protocol):
     """What a machine whose root cannot be opened finds: the newest package and the recovery sheet."""
@@ -309,6 +325,14 @@ class RecoveryPlace(Protocol):
 
     def sheet(self) -> bytes | None:
         """The recovery sheet."""
+        ...
+
+    def remains(self) -> tuple[str, ...]:
+        """Where the facts lie, in words for a person; nowhere where there are none."""
+        ...
+
+    def forget(self) -> None:
+        """Remove the facts, so that no boot looks for the key; package and sheet stay."""
         ...
 
 

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from lms.arguments import CommandLine, refuse_two_readers
-from lms.cli import acts, csp, doctor, documents, entries, evm, jobs, luks
+from lms.cli import acts, csp, doctor, documents, entries, evm, jobs, luks, purge
 from lms.cli.following import Left
 from lms.errors import LmsError
 from lms.process import harden
@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_verbs(verb)
 
     jobs.add_verbs(verb)
+    purge.add_verbs(verb)
 
     token = verb("token", "make and look at Emergency Recovery Tokens")
     within = token.add_subparsers(dest="act", required=True, metavar="ACT")

@@ -103,6 +103,16 @@ class LastDestination(LmsError):
     hint = "without a destination the keys end with this TPM: enroll another one first, or say `--last`"
 
 
+class StillProtecting(LmsError):
+    blame = Blame.STATE
+    hint = "unregister what is needed no more, and bring to an end what was begun; or say `lmsctl purge --lose`"
+
+
+class PurgeUnconfirmed(LmsError):
+    blame = Blame.STATE
+    hint = "run `lmsctl purge`, look at what it lists, then give its digits with `--confirm`"
+
+
 class StateDamaged(LmsError):
     blame = Blame.STATE
     hint = "bring the file back from a backup; or move it away, and `lmsctl restore` makes it anew from a package"

@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 from lms.errors import FileProblem
-from lms.files import create_file, ensure_directory, read_file
+from lms.files import create_file, ensure_directory, read_file, remove_file
 
 
 class ArchiveDirectory:
@@ -34,6 +34,20 @@ class ArchiveDirectory:
         """The path of a package that is there."""
         path = self._path(platform_id, sequence, package_id)
         return str(path) if path.exists() else None
+
+    def older(self, platform_id: UUID, sequence: int) -> tuple[str, ...]:
+        """The paths of this platform's packages with a lower number, the oldest first."""
+        return tuple(map(str, self._older(platform_id, sequence)))
+
+    def remove_older(self, platform_id: UUID, sequence: int) -> None:
+        """Remove those. Raises FileProblem."""
+        for path in self._older(platform_id, sequence):
+            remove_file(path)
+
+    def _older(self, platform_id: UUID, sequence: int) -> list[Path]:
+        found = sorted((self._directory / str(platform_id)).glob("[0-9]*-*.xml"))
+        numbers = (path.name.partition("-")[0] for path in found)
+        return [p for p, number in zip(found, numbers, strict=True) if number.isdecimal() and int(number) < sequence]
 
     def _path(self, platform_id: UUID, sequence: int, package_id: UUID) -> Path:
         return self._directory / str(platform_id) / f"{sequence:09d}-{package_id}.xml"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from lms.files import ensure_directory, read_regular_file, write_file
+from lms.files import ensure_directory, read_regular_file, remove_file, write_file
 from lms.model.recovery import RecoveryFacts
 from lms.names import RECOVERY_FACTS, RECOVERY_PACKAGE, RECOVERY_SHEET
 from lms.wire.document import MIB
@@ -42,6 +42,16 @@ class RecoveryDirectory:
         """The path of the package, where one is there."""
         path = self._directory / RECOVERY_PACKAGE
         return str(path) if path.exists() else None
+
+    def remains(self) -> tuple[str, ...]:
+        """The path of what tells early boot of a key, where it is there."""
+        path = self._directory / RECOVERY_FACTS
+        return (str(path),) if path.exists() else ()
+
+    def forget(self) -> None:
+        """Remove that: package and sheet stay. Raises FileProblem."""
+        if self._directory.is_dir():
+            remove_file(self._directory / RECOVERY_FACTS)
 
     def package(self) -> bytes | None:
         """The newest package."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from lms.adapters.store.aside import is_anything_aside, put_aside
 from lms.adapters.store.record import load_record
+from lms.adapters.store.remains import remains, remove_remains
 from lms.errors import CiphertextLost, FileProblem
 from lms.files import ensure_directory, read_file, remove_file, write_file
 from lms.model.platform import PendingRestore, PlatformState
@@ -105,6 +106,14 @@ class StateDirectory:
     def save_package(self, document: bytes) -> None:
         """Replace the newest package."""
         write_file(self._package, document)
+
+    def remains(self) -> tuple[str, ...]:
+        """The paths of what a platform that is given up leaves, without its newest package."""
+        return tuple(map(str, remains(self._directory)))
+
+    def purge(self) -> None:
+        """Remove that, the state last."""
+        remove_remains(self._directory)
 
     def load_package(self) -> bytes | None:
         """The newest package."""

@@ -47,6 +47,12 @@ class Plan:
     drops: tuple[OwnSlot, ...] = ()
 
 
+def unfinished(directory: Path) -> list[str]:
+    """UUIDs of the volumes whose change was begun and not ended: the header of before lies here."""
+    found = (path for name in ("header", "journal.json") for path in directory.glob(f"luks/*/{name}"))
+    return sorted({path.parent.name for path in found})
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """The directory of one volume."""

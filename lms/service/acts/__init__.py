@@ -21,6 +21,7 @@ from lms.service.acts.entries import (
 )
 from lms.service.acts.facts import authorities, handles, packages, status
 from lms.service.acts.platform import enroll, forget_destination, make_archive, provision_platform
+from lms.service.acts.purging import purge_platform
 from lms.service.acts.restore import restore
 from lms.service.setting import Setting
 
@@ -47,4 +48,7 @@ ACTS: Final[Mapping[str, Act]] = {
     "authorities": authorities,
 }
 
-__all__ = ["ACTS", "Act", "Answer", "Call"]
+ALONE: Final[Mapping[str, Act]] = {"purge": purge_platform}
+"""Acts on a machine where no `lmsd` runs: one that took its own state away would have nothing to stand on."""
+
+__all__ = ["ACTS", "ALONE", "Act", "Answer", "Call"]

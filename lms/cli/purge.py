@@ -1,0 +1,98 @@
+"""`lmsctl purge`: what the service left on this machine, and taking it away. No token goes, and no newest package.
+
+It is done here, never by `lmsd`, which has to be stopped: both work on the same state directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from lms.apps.luks.records import unfinished
+from lms.cli.running import Order
+from lms.config import Configuration, load_configuration
+from lms.errors import FileProblem, StillProtecting
+from lms.files import remove_file
+from lms.names import DEFAULT_CONFIG, OWNER_AUTH
+from lms.terminal import read_secret, say
+
+Answer = dict[str, Any]
+Verb = Callable[..., argparse.ArgumentParser]
+_OPTIONS: Final = ("confirm", "archives", "evict", "lose")
+
+
+def add_verbs(verb: Verb) -> None:
+    """Its options."""
+    made = verb("purge", "what the service left on this machine; with --confirm, taking it away", _purge)
+    made.add_argument("--confirm", metavar="DIGITS", help="take it away: the digits that `purge` shows without this")
+    made.add_argument("--archives", action="store_true", help="also the packages in `archives` before the newest one")
+    made.add_argument("--evict", action="store_true", help="also the recoverable key from its handle in the TPM")
+    made.add_argument("--lose", action="store_true", help="even where something depends on the key, as `lost` tells")
+    made.add_argument("--owner-auth", metavar="FILE", help="with --evict: the TPM's; - is standard input")
+
+
+@dataclass(frozen=True)
+class _Ours:
+    """What is left outside of the service's own state: root's."""
+
+    config: Configuration
+    files: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, named: str | None) -> Self:
+        """What a configuration names, and that itself."""
+        main = Path(DEFAULT_CONFIG if named is None else named)
+        files = (*sorted(main.with_name(main.name + ".d").glob("*.toml")), main)
+        return cls(load_configuration(None if named is None else main), tuple(filter(Path.exists, files)))
+
+    def rows(self) -> list[Answer]:
+        """As the service tells of its own."""
+        config = self.config
+        rooms = [("application-records", path, True) for path in self._rooms()]
+        files = [("configuration", path, True) for path in self.files]
+        token = config.recovery_token
+        tokens = [("token", token, False)] if (token.device or token.path).exists() else []
+        others = [("authority", config.authority.state_directory), ("station", config.station.state_directory)]
+        kept = [(what, path, False) for what, path in others if path.exists()]
+        return [{"what": what, "where": str(path), "goes": goes} for what, path, goes in rooms + files + tokens + kept]
+
+    def unfinished(self) -> list[str]:
+        """Volumes whose header is in the middle of a change."""
+        return unfinished(self.config.applications_directory)
+
+    def remove(self) -> None:
+        """Take it away, the configuration last: it tells where all else is. Raises FileProblem."""
+        for path in self._rooms():
+            try:
+                shutil.rmtree(path)
+            except OSError as error:
+                raise FileProblem(f"cannot remove '{path}': {(error.strerror or str(error)).lower()}") from None
+        for path in self.files:
+            remove_file(path)
+
+    def _rooms(self) -> list[Path]:
+        named = (self.config.applications_directory / room for room in ("csp", "kernel", "luks"))
+        return [path for path in named if path.exists()]
+
+
+def _purge(arguments: argparse.Namespace) -> Answer:
+    ours = _Ours.of(arguments.config)
+    begun, rows, confirmed = ours.unfinished(), ours.rows(), arguments.confirm is not None
+    if begun and confirmed and not arguments.lose:
+        raise StillProtecting(f"cannot purge: a change of volume {', '.join(begun)} was begun and not ended")
+    options = {name: value for name in _OPTIONS if (value := getattr(arguments, name)) not in (None, False)}
+    source = arguments.owner_auth
+    inputs = {} if source is None else {OWNER_AUTH: read_secret(source, "owner authorisation")}
+    answer, _ = Order("purge", arguments.config, options, inputs, no_daemon=True).run()
+    if confirmed:
+        ours.remove()
+    else:
+        say("lmsctl", f"nothing was taken away: `lmsctl purge --confirm {answer['confirm']}` does it")
+    fates = ("stays", "gone" if confirmed else "goes")
+    remains = [{"what": r["what"], "where": r["where"], "fate": fates[r["goes"]]} for r in answer["remains"] + rows]
+    lost = answer["lost"] + [f"the unfinished change of volume {uuid}" for uuid in begun]
+    return answer | {"lost": lost, "remains": remains}
