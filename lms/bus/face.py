@@ -21,10 +21,11 @@ from lms.link.tables import Interface
 from lms.model.jobs import Job, JobState
 from lms.model.platform import Health as State
 from lms.model.platform import PlatformState
-from lms.names import MANAGER, ROOT_PATH
+from lms.names import APPROVAL, MANAGER, ROOT_PATH
 from lms.service.jobs import JobRunner
 
 _LOOK_EVERY_S: Final = 600.0
+_UNSEEN: Final = "unknown"
 # What is announced when the need of a restore was so, and is so now.
 _ANNOUNCED: Final[Mapping[tuple[bool, bool], str]] = {(False, True): "RestoreNeeded", (True, False): "Restored"}
 
@@ -50,6 +51,7 @@ class Face:
         self._load = load
         self._questions = questions
         self._health: Health = {}
+        self._needed = False  # as it was seen last
         self._items: dict[str, Item] = {}
         self._stale = asyncio.Event()
         self._board = Board(service, privileged)
@@ -91,7 +93,8 @@ class Face:
 
     def _changed(self, job: Job, kept: set[int]) -> None:
         self._board.update(job, kept)
-        if job.state is JobState.FINISHED:
+        asks = APPROVAL in job.waiting and not self._health.get("request")
+        if job.state is JobState.FINISHED or asks:
             self._stale.set()
 
     async def _look(self) -> None:
@@ -107,18 +110,19 @@ class Face:
         except Busy:  # what is at work has us look again when it is done
             return self._health, tuple(self._items.values())
         except LmsError as error:
-            unseen: dict[str, Any] = {"state": "unknown", "reason": type(error).__name__, "explanation": str(error)}
+            unseen: dict[str, Any] = {"state": _UNSEEN, "reason": type(error).__name__, "explanation": str(error)}
             return unseen, tuple(self._items.values())
 
     def _show_health(self, health: Health) -> None:
         before, self._health = self._health, health
-        needed = [one.get("state") == State.RESTORE_NEEDED.value for one in (before, health)]
         if before != health:
             self._service.changed(ROOT_PATH)
-        if needed == [True, False]:
+        state = health.get("state")
+        was, self._needed = self._needed, self._needed if state == _UNSEEN else state == State.RESTORE_NEEDED.value
+        if was and not self._needed:
             self._restored()
-        if (needed[0], needed[1]) in _ANNOUNCED:
-            self._service.emit(ROOT_PATH, MANAGER, _ANNOUNCED[needed[0], needed[1]])
+        if (was, self._needed) in _ANNOUNCED:
+            self._service.emit(ROOT_PATH, MANAGER, _ANNOUNCED[was, self._needed])
 
     def _show_items(self, items: dict[str, Item]) -> None:
         before, self._items = self._items, items

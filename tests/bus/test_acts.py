@@ -10,7 +10,7 @@ import pytest
 from lms.errors import BadRequest, FingerprintDiffers, WrongPassword
 from lms.link.connection import Target
 from lms.link.objects import OBJECT_MANAGER
-from lms.names import BUS_NAME, KEY, MANAGER, PACKAGE_OBJECT, ROOT_PATH
+from lms.names import BUS_NAME, KEY, MANAGER, PACKAGE_OBJECT, RESTORED, ROOT_PATH
 from tests.support.asynchronous import in_loop
 from tests.support.daemon import client
 from tests.support.platform import OWNER_AUTH
@@ -159,3 +159,24 @@ async def test_questions_are_answered_at_once(bus, archived, daemons, token, pac
         with pytest.raises(BadRequest, match="give one"):
             await us.verb("Inspect", {}, {})
         assert await us.verb("Keys") == ({"entries": []},)
+
+
+@in_loop
+async def test_keys_that_cannot_be_seen_are_not_back(bus, machines, archived_machine, daemons, token):
+    lost = machines(disk_of=archived_machine)
+    daemons(lost)
+    async with client(bus.address) as us, us.connection.listening(BUS_NAME, member="Restored") as signals:
+        assert (await us.properties())["State"] == "restore-needed"
+        lost.machine.stop()
+        await us.act("Archive")  # after each job the TPM is looked at
+        async with us.connection.listening(BUS_NAME, member="PropertiesChanged", path=ROOT_PATH) as changes:
+            while (await us.properties())["State"] != "unknown":
+                await changes.get()
+        assert signals.empty()
+        lost.machine.start()
+        given = {"owner-auth": b"", "token": token.document, "token-password": token.password}
+        done = await us.act("Restore", {"unverified-tpm": True}, given)
+        assert (done.result, done.message) == ("done", "")
+        await signals.get()
+        assert (await us.properties())["Reason"] == "intact"
+    assert (lost.state_directory / RESTORED).exists()
