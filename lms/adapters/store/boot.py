@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from lms.errors import FileProblem
 from lms.files import ensure_directory, read_regular_file, remove_file, write_file
 from lms.model.recovery import RecoveryFacts
 from lms.names import RECOVERY_FACTS, RECOVERY_PACKAGE, RECOVERY_SHEET
@@ -35,8 +36,11 @@ class RecoveryDirectory:
         write_file(self._directory / RECOVERY_FACTS, write_record(facts))
 
     def is_behind(self, facts: RecoveryFacts) -> bool:
-        """Whether something else lies there, though it could be kept."""
-        return self._directory.parent.is_dir() and self._read(RECOVERY_FACTS, _MAX_FACTS) != write_record(facts)
+        """Whether something else lies there, or what cannot be read, though it could be kept."""
+        try:
+            return self._directory.parent.is_dir() and self._read(RECOVERY_FACTS, _MAX_FACTS) != write_record(facts)
+        except FileProblem:
+            return True
 
     def find(self) -> str | None:
         """The path of the package, where one is there."""
