@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from lms.apps.csp.certificates import MAX_CERTIFICATES, Certificates, read_certi
 from lms.apps.csp.exporting import export
 from lms.apps.csp.listing import listed
 from lms.apps.csp.pkcs12 import Brought, read_pkcs12
+from lms.apps.csp.tokens import add_token
 from lms.cli.running import acts_of
 from lms.config import load_configuration
 from lms.errors import KeyStaysInTpm
@@ -48,11 +50,27 @@ def add_verbs(verb: Verb) -> None:
     made.add_argument("--owner-auth", metavar="FILE", help="the TPM's owner authorisation; - is standard input")
     made.add_argument("--pkcs12", action="store_true", help="always refused: a TPM gives no private key away")
 
+    made = verb("token", "add a token to a PKCS#11 store of tpm2-pkcs11, and keep the store", _token, within)
+    made.add_argument("store", metavar="STORE", help="its directory, or the file in it")
+    made.add_argument("--label", metavar="NAME", required=True, help="of the token")
+    made.add_argument("--pin", metavar="FILE", help="the user's PIN; - is standard input; asked for by default")
+    made.add_argument("--so-pin", metavar="FILE", help="that of the security officer")
+
 
 def _add(arguments: argparse.Namespace) -> Answer:
     config = load_configuration(None if arguments.config is None else Path(arguments.config))
     wanted = Wanted(_algorithm(arguments.algorithm), _brought(arguments), _certificates(arguments.certificate))
     return add(acts_of(arguments), Path(arguments.file), config.applications_directory, wanted)
+
+
+def _token(arguments: argparse.Namespace) -> Answer:
+    config = load_configuration(None if arguments.config is None else Path(arguments.config))
+    pins = (partial(_pin, arguments.pin, "user PIN"), partial(_pin, arguments.so_pin, "PIN of the security officer"))
+    return add_token(acts_of(arguments), Path(arguments.store), config.applications_directory, arguments.label, *pins)
+
+
+def _pin(source: str | None, prompt: str) -> Secret:
+    return Secret(read_secret(source, prompt, confirm=True))
 
 
 def _algorithm(name: str | None) -> ApplicationAlgorithm | None:

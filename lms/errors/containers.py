@@ -18,6 +18,14 @@ class AnotherKey(LmsError):
     hint = "nothing is ever overwritten: name another file; `lmsctl csp list` says which key belongs to which"
 
 
+class NotAStore(LmsError):
+    blame = Blame.CALLER
+    hint = (
+        "make a store first: tpm2_ptool init, its primary handle that of the recoverable key, which `lmsctl status` "
+        "says; let nobody else write to it"
+    )
+
+
 class CertificateDiffers(LmsError):
     blame = Blame.CALLER
     hint = "give the certificate of this key first, in PEM or DER, and those of its issuers behind it"

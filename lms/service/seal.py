@@ -22,26 +22,33 @@ _BY_AUTH: Final = Attributes.NO_DA | Attributes.USER_WITH_AUTH
 
 
 def seal(
-    setting: Setting, caller: Caller, where: Where, value: Secret, auth: Secret, policy: bytes = b""
+    setting: Setting,
+    caller: Caller,
+    where: Where,
+    value: Secret,
+    auth: Secret,
+    policy: bytes = b"",
+    counted: bool = False,
 ) -> RegisteredKey:
     """Seal 1 to 128 bytes under an own authorisation, which may be empty, or under a policy alone (SHA-256 digest).
 
+    `counted`: the authorisation is a PIN, whose wrong guesses the TPM counts.
     Raises BadRequest, RegistryFull, StillNeeded, NotRegistered.
     """
     if not 0 < len(value) <= MAX_SEALED:
         raise BadRequest(f"cannot seal {len(value)} bytes: 1 to {MAX_SEALED}; register more as data")
     state = at_home(setting)
     place = new_place(caller, where)
-    made = setting.tpm.create(state.drsk_handle, _template(policy, auth), auth=auth, data=value)
+    made = setting.tpm.create(state.drsk_handle, _template(policy, auth, counted), auth=auth, data=value)
     entry = RegisteredKey(place, name_of(made.public), state.require_drsk().name, made)
     keep_entry(setting, state, entry)
     return entry
 
 
-def _template(policy: bytes, auth: Secret) -> bytes:
+def _template(policy: bytes, auth: Secret, counted: bool) -> bytes:
     """With a policy, an authorisation is a PIN that a policy asks for: short, so the TPM counts wrong ones."""
     if not policy:
-        return sealed_template(_BY_AUTH)
+        return sealed_template(Attributes.USER_WITH_AUTH if counted else _BY_AUTH)
     return sealed_template(Attributes(0) if auth else Attributes.NO_DA, policy)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -40,6 +43,21 @@ def test_a_key_is_made_listed_and_exported(config, archived, files):
     key.unlink()
     assert lmsctl("csp", "export", key, config=config).exit_code == 0
     assert key.read_bytes() == before
+
+
+def test_a_token_is_added_with_pins_from_files(config, archived, files):
+    store = files / "store"
+    store.mkdir()
+    environment = dict(os.environ, TPM2_PKCS11_TCTI=archived.machine.tcti, TPM2TOOLS_TCTI=archived.machine.tcti)
+    init = ["tpm2_ptool", "init", f"--path={store}", "--primary-handle=0x81000004"]
+    subprocess.run(init, env=environment, check=True, capture_output=True)
+    order = ("csp", "token", store, "--label", "host")
+    assert lmsctl(*order, config=config).json["error"] == "BadRequest"  # nobody can be asked
+    said = lmsctl(*order, "--pin", "-", "--so-pin", files / "password", config=config, stdin=b"0815")
+    assert (said.exit_code, said.json["changed"]) == (0, True), said.stderr
+    assert not lmsctl(*order, config=config).json["changed"]
+    said = lmsctl("csp", "token", files, "--label", "host", config=config)
+    assert (said.exit_code, said.json["error"]) == (2, "NotAStore")
 
 
 def test_nothing_is_registered_and_it_is_said(config):

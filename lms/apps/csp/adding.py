@@ -66,7 +66,7 @@ def add(acts: Acts, path: Path, directory: Path, wanted: Wanted) -> Answer:
             container.create(key, handle)
             changed = True
         if certificates is not None:
-            changed |= records.ensure(acts, container, certificates)
+            changed |= records.ensure(acts, container.certificate_label, certificates.pem)
             if beside is None or beside.pem != certificates.pem:
                 container.write_certificates(certificates)
                 changed = True

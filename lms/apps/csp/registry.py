@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from lms.apps.acts import Acts
-from lms.apps.csp.certificates import Certificates
 from lms.apps.csp.container import Container
 from lms.errors import NotProvisioned, NotRegistered
 from lms.files import locked, read_file, write_file
@@ -52,7 +51,7 @@ def entries(acts: Acts) -> list[Mapping[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Which certificates were registered last: nobody reads them in the registry without the owner authorisation."""
+    """What data was registered last: nobody reads it in the registry without the owner authorisation."""
 
     directory: Path
 
@@ -64,12 +63,12 @@ class Records:
         with locked(path):
             yield cls(path)
 
-    def ensure(self, acts: Acts, container: Container, certificates: Certificates) -> bool:
-        """Have packages carry these certificates; False where it is already so."""
-        digest = hashlib.sha256(certificates.pem).hexdigest()
-        record = self.directory / hashlib.sha256(container.label.encode()).hexdigest()
+    def ensure(self, acts: Acts, label: str, content: bytes) -> bool:
+        """Have packages carry this data; False where it is already so."""
+        digest = hashlib.sha256(content).hexdigest()
+        record = self.directory / hashlib.sha256(label.encode()).hexdigest()
         if record.exists() and read_file(record, _DIGEST).decode("ascii", "replace") == digest:
             return False
-        acts("register", place(container.certificate_label), {DATA: certificates.pem})
+        acts("register", place(label), {DATA: content})
         write_file(record, digest.encode("ascii"))
         return True

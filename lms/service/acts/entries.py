@@ -118,7 +118,7 @@ def retrieve_entry(call: Call, setting: Setting) -> Answer:
 def seal_secret(call: Call, setting: Setting) -> Answer:
     """Seal `data` below the DRSK under the own authorisation `password`, or under a policy; its areas are collected."""
     value = Secret(call.document(DATA))
-    entry = seal(setting, call.caller, _where(call), value, call.secret(PASSWORD), _policy(call))
+    entry = seal(setting, call.caller, _where(call), value, call.secret(PASSWORD), _policy(call), call.flag("counted"))
     state = provisioned(setting)
     above = base64.b64encode(state.require_drsk().key.public).decode("ascii")
     known: Answer = {"handle": f"{state.drsk_handle:#x}", "parent-public": above}

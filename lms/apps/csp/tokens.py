@@ -1,0 +1,128 @@
+"""`csp token`: a token in a PKCS#11 store of tpm2-pkcs11 (schema 8: 1.9), which an unpatched library opens.
+
+A token is a wrapping key that is sealed twice, for the user and for the security officer. The library and its tool seal
+it fixed to the TPM, which refuses that below a key that can move; so the service seals it, and we write it as they do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lms.apps.acts import Acts, Answer
+from lms.apps.csp.registry import Records
+from lms.errors import BadRequest, NotAStore, NotProvisioned
+from lms.model.keys import Name
+from lms.model.secret import Secret
+from lms.model.tpm import SealedObject
+from lms.names import DATA, PASSWORD, PRIVATE, PUBLIC
+from lms.wire.tpm.marshal import Writer
+
+_FILE: Final = "tpm2_pkcs11.sqlite3"
+_SCHEMA: Final = 8
+_SALT: Final = 32
+_WRAPPING_KEY: Final = 32
+_AUTHORISATION: Final = 32  # hexadecimal digits of a hash, as many as a TPM takes
+_LABEL: Final = 32  # CK_TOKEN_INFO
+# Canonical YAML: the library wants the tags. RSA-PSS is salted with as many bytes as the hash has, since TPM 1.16.
+_CONFIG: Final = """---
+!!map {
+  ? !!str "pss-sigs-good" : !!bool "true",
+  ? !!str "token-init" : !!bool "true",
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """The wrapping key as one person opens it."""
+
+    key: SealedObject
+    salt: str
+
+
+def add_token(
+    acts: Acts, path: Path, directory: Path, label: str, user: Callable[[], Secret], officer: Callable[[], Secret]
+) -> Answer:
+    """Add a token to a store below the recoverable key, and have packages carry the store as it is then.
+
+    One of this label that is there already stays, and nobody is asked. Raises NotAStore, BadRequest, Busy, and what
+    stops an act.
+    """
+    if not 0 < len(label.encode()) <= _LABEL or not label.isprintable():
+        raise BadRequest(f"cannot use this label: 1 to {_LABEL} bytes that can be printed")
+    file = (path / _FILE if path.is_dir() else path).resolve()
+    with Records.of(directory) as records:
+        with _store(file) as store:
+            parent = _parent(store, file, acts)
+            changed = store.execute("SELECT 1 FROM tokens WHERE label = ?", (label,)).fetchone() is None
+            if changed:
+                _add(store, parent, label, _sealed(acts, f"{file}:{label}", user(), officer()))
+        changed |= records.ensure(acts, str(file), _content(file))
+    return {"store": str(file), "token": label, "changed": changed}
+
+
+@contextmanager
+def _store(file: Path) -> Iterator[sqlite3.Connection]:
+    """A store of which everything is written at its end, or nothing. Raises NotAStore."""
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, isolation_level=None)) as store:
+            store.execute("BEGIN IMMEDIATE")
+            if store.execute("SELECT schema_version FROM schema").fetchone() != (_SCHEMA,):
+                raise NotAStore(f"cannot use '{file}': it is of another version of tpm2-pkcs11")
+            yield store
+            store.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise NotAStore(f"cannot use '{file}': {error}") from None
+
+
+def _content(file: Path) -> bytes:
+    with _store(file) as store:
+        return store.serialize()
+
+
+def _parent(store: sqlite3.Connection, file: Path, acts: Acts) -> int:
+    """The number of the primary object that is the recoverable key: a serialized ESYS_TR names handle and Name."""
+    status, _ = acts("status", {})
+    if not status.get("key-name"):
+        raise NotProvisioned("cannot use stores before the platform is provisioned")
+    named = Writer().u32(int(status["handle"], 16)).sized(Name.from_text(status["key-name"]))
+    for number, config in store.execute("SELECT id, config FROM pobjects"):
+        if bytes(named).hex() in str(config).lower():
+            return int(number)
+    raise NotAStore(f"cannot use '{file}': it has no primary object that is the recoverable key")
+
+
+def _sealed(acts: Acts, label: str, user: Secret, officer: Secret) -> tuple[_Sealed, _Sealed]:
+    """The same wrapping key for both: hexadecimal digits, as the library wants it."""
+    wrapping_key = secrets.token_hex(_WRAPPING_KEY).encode("ascii")
+    return _seal(acts, f"{label}:user", wrapping_key, user), _seal(acts, f"{label}:so", wrapping_key, officer)
+
+
+def _seal(acts: Acts, label: str, wrapping_key: bytes, pin: Secret) -> _Sealed:
+    if not pin:
+        raise BadRequest("cannot make a token with an empty PIN")
+    salt = secrets.token_hex(_SALT)
+    authorisation = hashlib.sha256(pin.reveal() + salt.encode("ascii")).hexdigest()[:_AUTHORISATION]
+    options = {"application": "pkcs11", "label": label, "counted": True}
+    inputs = {DATA: wrapping_key, PASSWORD: authorisation.encode("ascii")}
+    _, areas = acts("seal", options, inputs, (PUBLIC, PRIVATE))
+    return _Sealed(SealedObject(areas[PUBLIC], areas[PRIVATE]), salt)
+
+
+def _add(store: sqlite3.Connection, parent: int, label: str, sealed: tuple[_Sealed, _Sealed]) -> None:
+    token = store.execute(
+        "INSERT INTO tokens (pid, label, config) VALUES (?, ?, ?)", (parent, label, _CONFIG)
+    ).lastrowid
+    values = [value for one in sealed for value in (one.key.public, one.key.private, one.salt)]
+    store.execute(
+        "INSERT INTO sealobjects (tokid, userpub, userpriv, userauthsalt, sopub, sopriv, soauthsalt)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (token, *values),
+    )
