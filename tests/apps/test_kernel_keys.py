@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from lms.apps.kernel.blobs import EncryptedKey, Master, new_evm_key, read_evm_key
+from lms.apps.kernel.blobs import MASTER_SIZE, EncryptedKey, Master, new_evm_key, read_evm_key
 from lms.apps.kernel.checking import check
 from lms.apps.kernel.creating import create
 from lms.apps.kernel.files import Files
@@ -21,10 +21,12 @@ from lms.errors import (
     KeyNotFound,
     MalformedStructure,
     OwnerAuthFailed,
+    TpmLockedOut,
 )
 from lms.model.keys import DRSK_HANDLE
 from lms.model.secret import Secret
 from lms.names import OWNER_AUTH
+from tests.service.test_sealing import guess, sealed
 from tests.support.keyrings import Namespace
 from tests.support.platform import Platform
 from tests.support.volumes import Acting
@@ -144,6 +146,14 @@ def test_a_trusted_key_is_opened_as_the_kernel_does_it_and_opens_the_evm_key(act
     assert labels(acts) == {"kmk-trusted", f"evm-trusted:{key.iv.hex()}"}
     found = check(acts, files, evm)
     assert (found["opens"], found["registered"], found["loaded"], found["enabled"]) == (True, True, False, False)
+
+
+def test_in_a_lock_out_the_kernel_opens_it(acts, archived, files):
+    create(acts, files, Master.TRUSTED)
+    guarded = sealed(archived, (7,), Secret(b"1234"))
+    with pytest.raises(TpmLockedOut):
+        guess(archived, guarded)
+    assert len(unsealed_as_the_kernel_does(archived, files)) == MASTER_SIZE
 
 
 @pytest.mark.parametrize("master", Master)
