@@ -114,6 +114,16 @@ def of_health(health: Mapping[str, Any], own: Sequence[str]) -> Notice:
     return Notice(concern.title, body, concern.actions, concern.urgency, lasting=True)
 
 
+def of_request(health: Mapping[str, Any]) -> Notice:
+    """What to say of a restore that somebody else began, or the machine itself, and that waits for its approval."""
+    body = _lines(sentence(health["Explanation"]), _asked(f"The owner has to approve request {health['Request']}."))
+    return Notice("The restore waits for approval", body, (DETAILS, LATER), lasting=True)
+
+
+def _asked(words: str) -> str:
+    return _lines(words, "The approver will ask for these digits.")
+
+
 def details_of(health: Mapping[str, Any], own: Sequence[str]) -> Notice:
     """The same for who wants to know more."""
     notice = of_health(health, own)
@@ -128,7 +138,7 @@ def of_job(job: Job, asked: str) -> Notice:
     That stays to be read while the job asks whether it was given.
     """
     if asked:
-        body = _lines(sentence(asked), "The approver will ask for these digits.", sentence(job.progress))
+        body = _lines(_asked(sentence(asked)), sentence(job.progress))
         return Notice(f"The {job.verb} waits for approval", body, lasting=True)
     if job.state is JobState.WAITING:
         how = [f"At a terminal: lmsctl supply {job.number} {word}" for word in job.waiting]

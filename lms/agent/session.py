@@ -25,6 +25,7 @@ from lms.agent.notices import (
     of_health,
     of_job,
     of_refusal,
+    of_request,
 )
 from lms.agent.notifications import Notifications
 from lms.errors import LmsError, ServiceAbsent
@@ -96,14 +97,17 @@ class Session:
         if not concerns(health):
             self._memory.keep(())
             await self._health.clear()
+            _LOG.info("%s, nothing to tell", health["State"])
             return
         own = await _registered(lmsd)
         self._details = details_of(health, own)
-        self._thing = (health["State"], health["Reason"], health["Archived"])
+        # Who began a restore here reads its digits where he sees its progress.
+        request = "" if RESTORE in self._doing else health["Request"]
+        self._thing = (health["State"], health["Reason"], health["Archived"], request)
         if self._memory.knows(self._thing):
             _LOG.info("%s, told before", health["State"])
         else:
-            await self._health.show(of_health(health, own))
+            await self._health.show(of_request(health) if request else of_health(health, own))
 
     def _told(self) -> None:
         self._memory.keep(self._thing)
@@ -111,8 +115,13 @@ class Session:
 
     # --- clicks and jobs ---
 
+    @property
+    def _doing(self) -> set[str]:
+        """Verbs that this user wants done now."""
+        return {*self._beginning, *self._unfinished.values()}
+
     def _clicked(self, action: str) -> None:
-        if action in VERBS and action not in {*self._beginning, *self._unfinished.values()}:
+        if action in VERBS and action not in self._doing:
             self._beginning.add(action)
             self._tasks.create_task(self._begin(action))
         elif action == DETAILS and self._details is not None:

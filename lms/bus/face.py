@@ -25,6 +25,7 @@ from lms.names import APPROVAL, MANAGER, ROOT_PATH
 from lms.service.jobs import JobRunner
 
 _LOOK_EVERY_S: Final = 600.0
+_RESTORE: Final = "restore"
 _UNSEEN: Final = "unknown"
 # What is announced when the need of a restore was so, and is so now.
 _ANNOUNCED: Final[Mapping[tuple[bool, bool], str]] = {(False, True): "RestoreNeeded", (True, False): "Restored"}
@@ -106,12 +107,17 @@ class Face:
     def _found(self) -> tuple[Health, tuple[Item, ...]]:
         """Health and items as they are now; what keeps us from seeing them is health, too."""
         try:
-            return self._runner.ask("status", {}, {}, 0), items_of(self._load())
+            return self._asked_for(self._runner.ask("status", {}, {}, 0)), items_of(self._load())
         except Busy:  # what is at work has us look again when it is done
             return self._health, tuple(self._items.values())
         except LmsError as error:
             unseen: dict[str, Any] = {"state": _UNSEEN, "reason": type(error).__name__, "explanation": str(error)}
             return unseen, tuple(self._items.values())
+
+    def _asked_for(self, status: Health) -> Health:
+        """Without a request that nobody waits for any more."""
+        waits = any(job.verb == _RESTORE and job.state is not JobState.FINISHED for job in self._runner.jobs())
+        return status if waits else {**status, "request": None}
 
     def _show_health(self, health: Health) -> None:
         before, self._health = self._health, health

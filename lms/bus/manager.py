@@ -42,7 +42,8 @@ class ManagerFace:
                 "Meaning": Property("s", lambda: self._health().get("meaning", "")),
                 "Reason": Property("s", lambda: self._health().get("reason", "")),
                 "Explanation": Property("s", lambda: self._health().get("explanation", "")),
-                "Archived": Property("s", lambda: self._health().get("archived", "")),
+                "Archived": Property("s", lambda: self._health().get("archived") or ""),
+                "Request": Property("s", lambda: self._health().get("request") or ""),
             },
             signals={
                 "JobNew": _JOB,

@@ -99,14 +99,15 @@ def lost_machine(tmp_path_factory):
 
 @pytest.fixture
 def lose(lost_machine, machines, bus):
-    """That machine with `lmsd`: `lose(**environment)`."""
+    """That machine with `lmsd`, which asks nobody by itself unless it is `unasked`: `lose(**environment)`."""
     running = []
 
-    def make(**environment: str) -> SimpleNamespace:
+    def make(*, unasked: bool = False, **environment: str) -> SimpleNamespace:
         machine = machines(disk_of=lost_machine.directory, tpm_of=lost_machine.directory)
         machine.let_go()
         roots = f'["{lost_machine.ca.root}", "{lost_machine.ca.issuer}"]'
-        daemon = Daemon(machine.write_config(bus=f'"{bus.address}"', ek_roots=roots))
+        how = {"ek_roots": roots, "restore_unasked": "true" if unasked else "false"}
+        daemon = Daemon(machine.write_config(bus=f'"{bus.address}"', **how))
         running.append(daemon)
         daemon.start(**environment).until("READY=1")
         return SimpleNamespace(platform=machine, daemon=daemon, office=lost_machine.office)
@@ -117,7 +118,13 @@ def lose(lost_machine, machines, bus):
 
 
 @pytest.fixture
-def lost(lose, tmp_path):
-    """The same, where the administrator gave the owner authorisation to `lmsd`."""
+def credentials(tmp_path):
+    """What the administrator gave to `lmsd`: the owner authorisation."""
     (tmp_path / "lms.owner-auth").write_bytes(OWNER_AUTH.reveal())
-    return lose(CREDENTIALS_DIRECTORY=str(tmp_path))
+    return str(tmp_path)
+
+
+@pytest.fixture
+def lost(lose, credentials):
+    """The same, with that."""
+    return lose(CREDENTIALS_DIRECTORY=credentials)

@@ -64,6 +64,21 @@ async def test_a_click_restores_the_keys_with_the_owners_approval(bus, polkitd, 
 
 
 @in_loop
+async def test_a_restore_that_the_machine_began_shows_its_digits_to_who_sits_there(bus, lose, credentials, desktop):
+    lost = lose(unasked=True, CREDENTIALS_DIRECTORY=credentials)
+    ours = desktop.start_agent()
+    seen = await asyncio.to_thread(desktop.until, WAITS)
+    pending = lost.platform.store.load_pending()
+    assert digits(pending.request_id) in seen.body
+    assert seen.actions == ("details", "later")
+    async with client(bus.address) as root:
+        await root.supply(FIRST_JOB, "approval", lost.office.approve(pending.document))
+        assert (await root.until(FIRST_JOB, "finished"))["Result"] == "done"
+    await asyncio.to_thread(ours.until, "nothing to tell")
+    assert json.loads(desktop.told.read_bytes()) == {"told": []}
+
+
+@in_loop
 async def test_an_agent_that_is_started_anew_shows_the_digits_again_and_the_end(bus, polkitd, lost, desktop):
     ours = desktop.start_agent()
     await asyncio.to_thread(desktop.until, NEEDED)

@@ -65,6 +65,7 @@ def status(call: Call, setting: Setting) -> Answer:
     known: Answer = {
         "reason": reason.value,
         "explanation": _explained(reason, state),
+        "request": _request(setting, reason),
         "to-enroll": list(standing(state).to_enroll),
         "withdrawn": _withdrawn(state),
         "owner-auth-set": setting.tpm.owner_auth_is_set(),
@@ -77,6 +78,12 @@ def status(call: Call, setting: Setting) -> Answer:
 def _lockout(setting: Setting) -> Answer:
     """What to do about a TPM that somebody guessed at; absent where nobody did."""
     return {"locked-out": TpmLockedOut.hint if setting.tpm.is_locked_out() else None}
+
+
+def _request(setting: Setting, reason: Reason) -> str | None:
+    """The digits of the restore request on its way, which its approver asks for."""
+    pending = None if reason is Reason.INTACT else setting.store.load_pending()
+    return None if pending is None else digits(pending.request_id)
 
 
 def _explained(reason: Reason, state: PlatformState) -> str:
