@@ -13,7 +13,7 @@ import sys
 import traceback
 from typing import Final
 
-from systemd import journal
+from systemd.journal import send
 
 _FORMAT: Final = "%(name)s: %(message)s"
 _PRIORITIES: Final = {logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -49,7 +49,7 @@ class _JournalHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         # Not the handler of systemd-python: it writes down whatever stands in a record, arguments too.
-        journal.send(
+        send(
             self.format(record),
             PRIORITY=str(_PRIORITIES.get(record.levelno, _INFORMATION)),
             SYSLOG_IDENTIFIER=self._program,
