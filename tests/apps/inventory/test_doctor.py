@@ -17,7 +17,7 @@ from lms.apps.inventory.examining import Scope, examine
 from lms.apps.inventory.losing import Event, losses
 from lms.apps.luks.enrolling import enroll
 from lms.apps.luks.token import Binding
-from lms.errors import Blame, NotAuthorized, TpmUnavailable
+from lms.errors import Blame, TpmUnavailable
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE
 from lms.model.secret import Secret
 from lms.wire.tpm.esys import tss2_pem, tss2_private_key
@@ -250,26 +250,6 @@ def test_nobody_to_ask_is_told_and_the_rest_goes_on(made, blob, tmp_path, seen):
     assert any("nothing" in words for words in examined.unseen)
     lost = [row["what"] for row in losses(Event.CLEAR, examined)["loses"]]
     assert sorted(lost) == ["persistent key", "recoverable key", "systemd credential", "trusted key"]
-
-
-def test_who_is_not_root_learns_what_everybody_may(acts, blob, tmp_path, seen):
-    """What `lmsd` answers him is health alone; what the TPM keeps is for administrators."""
-    (tmp_path / "files" / "kmk.blob").write_bytes(blob)
-
-    def unprivileged(verb, options, inputs=None, collected=()):
-        if verb != "status":
-            raise NotAuthorized("cannot do this: polkit says no")
-        answer, _ = acts(verb, options)
-        return {key: answer[key] for key in ("state", "meaning", "reason", "explanation")}, {}
-
-    examined = seen(unprivileged)
-    assert states(examined) == {
-        ("recoverable key", DRSK): PROTECTED,
-        ("persistent key", "in the TPM"): UNKNOWN,
-        ("trusted key", "kmk.blob"): PROTECTED,
-    }
-    assert any("only root is told" in words for words in examined.unseen)
-    assert examined.findings == ()
 
 
 def test_what_is_no_file_of_that_kind_is_left_alone(acts, tmp_path, seen, made):
