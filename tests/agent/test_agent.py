@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from lms.agent.notifications import NAME, PATH
+from lms.errors import BusUnavailable
 from lms.link.connection import Target
 from lms.model.keys import digits
 from lms.names import ROOT_PATH
@@ -231,6 +232,29 @@ def test_without_lmsd_a_click_says_so(in_need):
     in_need.agent.until("lmsd went away")
     in_need.click("Restore now")
     assert "Cannot ask lmsd: it is not on the bus." in in_need.until(NOT_RESTORED).body
+
+
+@in_loop
+async def test_a_restore_is_followed_across_a_killed_lmsd(bus, polkitd, lost, credentials, desktop):
+    ours = desktop.start_agent()
+    await asyncio.to_thread(desktop.until, NEEDED)
+    async with client(bus.address) as root:
+        await owned(root.connection, _POLKIT)
+        async with agent(bus, answers=True, of=ours.pid):
+            await asyncio.to_thread(desktop.click, "Restore now")
+            await asyncio.to_thread(desktop.until, WAITS)
+        lost.daemon.stop(signal.SIGKILL)
+        await asyncio.to_thread(ours.until, "lmsd went away")
+        lost.daemon.start(CREDENTIALS_DIRECTORY=credentials).until("READY=1")
+        await root.until(FIRST_JOB, "waiting")
+        await root.supply(FIRST_JOB, "approval", lost.office.approve(lost.platform.store.load_pending().document))
+    await asyncio.to_thread(desktop.until, "The keys are restored")
+
+
+def test_an_agent_ends_with_its_session(in_need):
+    in_need.log_out()
+    assert in_need.agent.end(by=None) == BusUnavailable().exit_code
+    assert "the bus of this session went away" in in_need.agent.said
 
 
 def test_a_session_has_one_agent(in_need):

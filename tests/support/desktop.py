@@ -184,6 +184,11 @@ class Desktop:
                     process.stdout.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def log_out(self) -> None:
+        """The bus of the session goes away."""
+        assert self._session is not None
+        self._session.kill()
+
     # --- the notification server ---
 
     def start_dunst(self) -> None:
