@@ -110,7 +110,8 @@ def test_what_the_configuration_says_wrongly_is_named(platform, setting, exit_co
     said = lmsctl("status", config=config)
     assert_refused(said, exit_code, error)
     if "colour" in setting:
-        assert f"'{config}', line 5, key 'colour'" in said.json["message"]
+        line = config.read_text().splitlines().index('colour = "red"') + 1
+        assert f"'{config}', line {line}, key 'colour'" in said.json["message"]
 
 
 def _watched(log, module, *arguments, **more):
