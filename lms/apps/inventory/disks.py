@@ -47,7 +47,7 @@ class Disks:
     @classmethod
     def of_this_machine(cls) -> Disks:
         """As they are now. Raises ProgramNotStarted, MalformedStructure, FileProblem."""
-        ran = run_command("lsblk", "--json", "--output", "PATH,MAJ:MIN,FSTYPE")
+        ran = run_command("lsblk", "--json", "--tree", "--output", "NAME,PATH,MAJ:MIN,FSTYPE")
         if ran.code:
             raise ProgramNotStarted(f"cannot list block devices: lsblk says: {ran.said or ran.code}")
         return cls(read_devices(ran.out), read_mounts(read_file(Path("/proc/self/mountinfo"), _MAX_TABLE)))
