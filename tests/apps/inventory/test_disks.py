@@ -9,7 +9,8 @@ import pytest
 from lms.apps.inventory.disks import Disks, read_devices, read_mounts
 from lms.errors import MalformedStructure
 
-# lsblk --json --tree --output NAME,PATH,MAJ:MIN,FSTYPE of util-linux 2.38, without names: a root on LUKS, a volume across two disks, a stick.
+# lsblk --json --tree --output NAME,PATH,MAJ:MIN,FSTYPE of util-linux 2.38, without the names: a root on LUKS, a volume
+# across two disks, a stick.
 LSBLK = b"""{"blockdevices": [
   {"path":"/dev/sda", "maj:min":"8:0", "fstype":null, "children": [
     {"path":"/dev/sda1", "maj:min":"8:1", "fstype":"ext4"},
