@@ -8,7 +8,7 @@ PREFIX ?= /usr
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-slow test-exhaustive lint fix demo screenshot benchmark test-bare test-systemd test-vm install uninstall deb clean prepare
+.PHONY: help test test-slow test-exhaustive lint fix demo screenshot benchmark test-bare test-systemd test-deb test-vm install uninstall deb clean prepare
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -47,6 +47,10 @@ test-bare: ## run test and demo on a bare Debian made for it (SUITE=bookworm|tri
 
 test-systemd: ## install it on a Debian made for it, boot that, and see the service run (SUITE=…; as root)
 	@tools/systemd-machine $(SUITE)
+
+test-deb: prepare ## build the Debian package, install it on a Debian made for it, and remove it (as root)
+	@tools/prepare debian-archive-keyring debootstrap
+	@$(BIN)/python -m pytest -m deb $(or $(TESTS),tests/packaging)
 
 test-vm: prepare ## boot machines with a TPM in QEMU, replace it, and see what comes back (as root)
 	@tools/prepare debian-archive-keyring debootstrap e2fsprogs openssh-client qemu-system-x86 qemu-utils socat
