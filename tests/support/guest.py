@@ -96,6 +96,27 @@ class Guest:
         """LUKS_DISK, raw, 64 MiB of zeros in the beginning."""
         return self.directory / "luks.img"
 
+    @property
+    def stick(self) -> Path:
+        """A removable medium, where one is plugged in."""
+        return self.directory / "stick.img"
+
+    def plug(self, label: str, **files: bytes) -> None:
+        """Plug a medium in, with a file system of this label and these files."""
+        assert self._machine is None
+        with TemporaryDirectory(prefix="stick-") as folder:
+            for name, content in files.items():
+                Path(folder, name.replace("_", ".")).write_bytes(content)
+            with self.stick.open("wb") as disk:
+                disk.truncate(8 << 20)
+            words = ("-q", "-F", "-t", "ext4", "-L", label, "-d", folder, str(self.stick))
+            subprocess.run(["mke2fs", *words], check=True)
+
+    def unplug(self) -> None:
+        """Take it out."""
+        assert self._machine is None
+        self.stick.unlink()
+
     def replace_tpm(self) -> None:
         """Another board, whose TPM comes from the same maker."""
         assert self._machine is None
@@ -174,6 +195,7 @@ class Guest:
         if self.reaches is not None:
             network += f",guestfwd=tcp:10.0.2.100:8443-cmd:socat STDIO TCP:127.0.0.1:{self.reaches}"
         disk = "if=none,cache=unsafe,discard=unmap"
+        plugged = ("-drive", f"{disk},id=stick,format=raw,file={self.stick}", "-device", "virtio-blk-pci,drive=stick")
         return [
             "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
             "-machine", "q35,usb=off,vmport=off,hpet=off",
@@ -188,6 +210,7 @@ class Guest:
             "-chardev", f"socket,id=tpm,path={tpm}", "-tpmdev", "emulator,id=tpm,chardev=tpm",
             "-device", "tpm-crb,tpmdev=tpm",
             "-device", "virtio-rng-pci",
+            *(plugged if self.stick.exists() else ()),
         ]  # fmt: skip
 
     # Shell
