@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -67,9 +69,21 @@ def desktop(bus):
         yield desktop
 
 
+@contextmanager
+def serving(house: House, port: int):
+    """`lms-authority serve` in this house."""
+    authority = Program(house.directory, house.configure(port, None))
+    authority.port()
+    try:
+        yield
+    finally:
+        authority.ended(signal.SIGTERM)
+        (house.directory / "notify").unlink()
+
+
 @pytest.fixture(scope="session")
 def lost_machine(tmp_path_factory):
-    """A machine whose keys an authority has, switched off after it lost them; with its authority and its owner."""
+    """A machine whose keys an authority has and that lost them, with authority and owner; all switched off: copy it."""
     directory = tmp_path_factory.mktemp("lost")
     with kept_port() as port:
         office, house = Office(now=utc_now()), House(directory / "house", chip=False)
@@ -77,9 +91,7 @@ def lost_machine(tmp_path_factory):
         house.begin(office, f"https://127.0.0.1:{port}")
         machine = Platform(directory / "machine")
         ca = machine.machine.manufacture(directory / "ca")
-        authority = Program(house.directory, house.configure(port, None))
-        authority.port()
-        with machine, ExitStack() as closing:
+        with serving(house, port), machine, ExitStack() as closing:
             machine.now = utc_now()
 
             def connect(*where):
@@ -93,28 +105,32 @@ def lost_machine(tmp_path_factory):
             enroll_authority(machine.setting, None, OWNER_AUTH)
             machine.archive()
             machine.evict()
-        yield SimpleNamespace(directory=directory / "machine", ca=ca, office=office)
-        authority.ended(signal.SIGTERM)
+        yield SimpleNamespace(directory=directory, ca=ca, office=office, port=port)
 
 
 @pytest.fixture
-def lose(lost_machine, machines, bus):
+def lose(lost_machine, machines, bus, tmp_path):
     """That machine with `lmsd`, which asks nobody by itself unless it is `unasked`: `lose(**environment)`."""
+    house = House(tmp_path / "house", chip=False)
+    shutil.copytree(lost_machine.directory / "house", house.directory)
+    office = replace(lost_machine.office, sheets=dict(lost_machine.office.sheets))
     running = []
 
     def make(*, unasked: bool = False, **environment: str) -> SimpleNamespace:
-        machine = machines(disk_of=lost_machine.directory, tpm_of=lost_machine.directory)
+        disk = lost_machine.directory / "machine"
+        machine = machines(disk_of=disk, tpm_of=disk)
         machine.let_go()
         roots = f'["{lost_machine.ca.root}", "{lost_machine.ca.issuer}"]'
         how = {"ek_roots": roots, "restore_unasked": "true" if unasked else "false"}
         daemon = Daemon(machine.write_config(bus=f'"{bus.address}"', **how))
         running.append(daemon)
         daemon.start(**environment).until("READY=1")
-        return SimpleNamespace(platform=machine, daemon=daemon, office=lost_machine.office)
+        return SimpleNamespace(platform=machine, daemon=daemon, office=office)
 
-    yield make
-    for daemon in running:
-        daemon.remove()
+    with serving(house, lost_machine.port):
+        yield make
+        for daemon in running:
+            daemon.remove()
 
 
 @pytest.fixture
