@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from lms.errors import ApprovalPending, NotInitialised, UntrustedSigner, WrongDocument
+from lms.errors import ApprovalPending, NotAtAuthority, NotInitialised, UntrustedSigner, WrongDocument
+from lms.model.authorities import RequestKind
 from lms.model.keys import Name
 from lms.model.tpm import OuterWrap
+from lms.service.enrolment import request_enrolment
+from lms.service.enrolment_by_authority import enroll_by_authority
 from lms.service.keeping import AuthoritySetting
 from lms.service.keeping.by_hand import ClosedVaultKey, exported, queued, take
+from lms.service.setting import NO_SECRET
+from lms.wire.enrolment import read_platform_enrolment
 from lms.wire.exchange_v1 import RESTORE_APPROVAL
 from lms.wire.signature import sign
 from tests.support.documents import NOW, make_owner
-from tests.support.migration import BOTH_MODES, Office, enrolled, restore
+from tests.support.migration import ADDRESS, BOTH_MODES, Office, enrolled, restore
 from tests.support.platform import PRECIOUS, Platform
 
 
@@ -76,3 +81,26 @@ def test_what_the_owner_did_not_sign_is_not_taken(lost, closed):
 def test_a_vault_that_stays_closed_passes_nothing_on(closed):
     with pytest.raises(NotInitialised):
         closed.key.rewrap(Name(bytes.fromhex("000b") + bytes(32)), OuterWrap(b"", b""), b"")
+
+
+def test_an_enrolment_is_carried_without_an_annex(lost, closed, machines):
+    _, authority, _ = lost
+    fresh = machines()
+    fresh.now, fresh.connect = NOW, authority.connect
+    fresh.provision(authority.office.token)
+    with pytest.raises(ApprovalPending):
+        enroll_by_authority(fresh.setting, ADDRESS, authority.identity.ma_id, NO_SECRET)
+    with closed.vault.transaction() as transaction:
+        ((served, listed),) = (one for one in queued(transaction) if one[1].kind is RequestKind.ENROLMENT)
+        document, annex = exported(closed, transaction, served, listed)
+        assert read_platform_enrolment(document).request_id == request_enrolment(fresh.setting)[1]
+        assert annex is None
+
+
+def test_what_was_forgotten_is_not_carried(closed):
+    with closed.vault.transaction() as transaction:
+        ((served, listed),) = queued(transaction)
+        transaction.drop_request(listed.request_id)
+        with pytest.raises(NotAtAuthority):
+            exported(closed, transaction, served, listed)
+        assert not list(queued(transaction))

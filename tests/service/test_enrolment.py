@@ -35,6 +35,7 @@ from lms.wire.certificates import for_attestation, identity_of, issued_by_owner
 from lms.wire.exchange_v1 import ENROLMENT_GRANT, TRUST_LIST
 from lms.wire.package_v1 import read_package
 from lms.wire.signature import sign
+from lms.wire.token_v1 import read_sheet, write_sheet
 from lms.wire.tpm.public import ec_public_key, read_public
 from lms.wire.trust_list import newer, read_trust_list
 from tests.support.documents import make_owner, uuid
@@ -161,6 +162,15 @@ def test_a_grant_that_does_not_answer_is_refused(machine, changes):
     answer = granted(machine)
     with pytest.raises(GrantMismatch):
         take(machine, altered(answer, **changes))
+    assert machine.state.enrolment is None
+    assert take(machine, altered(answer)).enrolment is not None
+
+
+def test_a_grant_with_the_sheet_of_another_platform_is_refused(machine):
+    answer = granted(machine)
+    sheet = replace(read_sheet(answer.sheet)[0], platform_id=uuid("another"))
+    with pytest.raises(GrantMismatch, match="another platform's"):
+        take(machine, altered(answer, sheet=sign(write_sheet(sheet), WORLD.signer)))
     assert machine.state.enrolment is None
     assert take(machine, altered(answer)).enrolment is not None
 

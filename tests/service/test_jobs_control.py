@@ -197,6 +197,26 @@ def test_an_approval_that_is_supplied_ends_the_timer(platform):
         assert not jobs.timers.pending
 
 
+def test_a_timer_that_rings_while_it_is_stopped_begins_nothing_anew(platform):
+    runs = []
+
+    def approved(call, setting):
+        runs.append(call.given("approval"))
+        if not call.given("approval"):
+            raise Awaiting(("approval",), "the authority has not answered yet", poll_s=30.0)
+        return {}
+
+    with Jobs(platform, {"wait": approved, "status": ACTS["status"]}) as jobs:
+        number = jobs.run("wait").number
+        (late,) = jobs.timers.rings
+        jobs.supply(number, "approval", b"yes")
+        assert jobs.settled(number).result is JobResult.DONE
+        late()
+        assert jobs.run("status").result is JobResult.DONE
+        assert jobs.runner.job(number).state is JobState.FINISHED
+    assert runs == [False, True]
+
+
 def test_a_busy_tpm_is_tried_again_a_few_times(platform):
     busy = [TpmBusy("cannot get a slot")] * 2
 
@@ -316,3 +336,23 @@ def test_what_one_act_trusted_is_nothing_to_the_next(provisioned):
         job = jobs.run("careless", data=b"secret")
         assert (job.result, job.error) == (JobResult.FAILED, "BadRequest")
         assert "verified" in job.message
+
+
+@pytest.mark.parametrize("end", [Awaiting(("secret",), "lacks a secret"), BadRequest("cannot do this")])
+def test_an_act_that_is_canceled_is_canceled_however_it_would_have_ended(platform, held, end):
+    """It has no step between the cancellation and its end."""
+
+    def ends(call, setting):
+        held.began.set()
+        assert held.go.wait(_HANGS_S)
+        raise end
+
+    with Jobs(platform, {**ACTS, "hold": ends}) as jobs:
+        number = jobs.submit("hold")
+        assert held.began.wait(_HANGS_S)
+        jobs.runner.cancel(number)
+        held.go.set()
+        job = jobs.settled(number)
+        assert (job.state, job.result, job.error) == (JobState.FINISHED, JobResult.CANCELED, None)
+        other = jobs.settled(jobs.submit("hold"))
+        assert other.result is not JobResult.CANCELED

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lms.errors import SessionExpired
+from lms.errors import AuthorityFailed, SessionExpired
 from lms.model.authorities import Kind, Session
 from lms.service.archive import archive
 from lms.service.keeping import Keeper
@@ -67,6 +67,13 @@ class NotingLine(Line):
         return super().download(session, kind, id, at_most)
 
 
+class ForgingLine(Line):
+    """The line to an authority that gives something else back than it was given."""
+
+    def download(self, session: bytes, kind: Kind, id: str, at_most: int | None = None) -> bytes:
+        return super().download(session, kind, id, at_most).replace(b"testhost", b"otherone")
+
+
 @calls
 def test_a_session_that_ended_is_made_anew(kept, call):
     line = kept.line()
@@ -90,3 +97,14 @@ def test_what_is_read_back_is_no_longer_than_what_was_uploaded(kept):
     kept.machine.connect = lambda *_: noting
     archive(kept.machine.setting)
     assert noting.wanted == len(kept.machine.store.load_package())
+
+
+def test_an_authority_that_gives_another_package_back_is_not_counted_on(kept):
+    kept.machine.connect = lambda *_: ForgingLine(kept.authority, PLATFORM)
+    with pytest.raises(AuthorityFailed, match="another package back"):
+        archive(kept.machine.setting)
+    (destination,) = kept.machine.state.destinations
+    assert destination.held < kept.machine.state.sequence
+    kept.machine.connect = kept.authority.connect
+    (destination,) = archive(kept.machine.setting).destinations
+    assert destination.held == kept.machine.state.sequence

@@ -26,7 +26,7 @@ from lms.errors import (
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm, Name
 from lms.model.packages import ItemUsage
 from lms.model.platform import Health
-from lms.model.registered import OURS, ROOT, USER_KEY, Caller, Place, Quota
+from lms.model.registered import OURS, ROOT, USER_KEY, Caller, Place, Quota, RegisteredItem
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
 from lms.ports import Step
@@ -490,3 +490,16 @@ def test_what_was_sealed_comes_back_under_its_own_authorisation(archived, machin
 def test_every_value_comes_back_byte_by_byte(archived, value, usage):
     register(archived, DISK, Secret(value), usage=usage)
     assert fetch(archived) == {usage.value: Secret(value)}
+
+
+def test_an_item_that_no_password_of_its_user_protects_is_not_opened(provisioned):
+    """As somebody else may put it into a package: below the key of all."""
+    register(provisioned, MAIL, caller=ANNA, password=ANNAS_PASSWORD)
+    state = provisioned.state
+    item = next(entry for entry in state.registry.entries if isinstance(entry, RegisteredItem))
+    stray = state.registry.with_entry(replace(item, parent=state.require_drsk().name))
+    provisioned.store.save(replace(state, registry=stray))
+    with pytest.raises(NotRegistered):
+        fetch(provisioned, MAIL, caller=ANNA, password=ANNAS_PASSWORD)
+    provisioned.store.save(state)
+    assert fetch(provisioned, MAIL, caller=ANNA, password=ANNAS_PASSWORD)

@@ -12,6 +12,11 @@ from lms.model.secret import Secret
 from lms.opener import open_token
 from lms.service.selection import release
 from lms.wire.package_v1 import read_package
+from lms.wire.tpm.credential import open_credential
+from lms.wire.tpm.inner_key import read_inner_plaintext
+from lms.wire.tpm.wrap import unwrap_inner, unwrap_outer
+from tests.support import documents
+from tests.support.documents import TOKEN, make_package, make_platform
 from tests.support.platform import NOW
 
 
@@ -76,3 +81,52 @@ def test_a_blob_that_holds_something_else(archived, asked, token, keys, what):
     with pytest.raises(expected):
         release(replace(asked, package=archived.packages[-1].read_bytes()), token.owner, keys)
     assert release(asked, token.owner, keys)
+
+
+# Packages made in software: what a platform signs may be anything.
+
+_IN_SOFTWARE = make_platform()
+
+
+def in_software(**changes) -> ReleaseRequest:
+    """The owner of this world is asked for a package like it, `changes` to its one key."""
+    whole = make_package(_IN_SOFTWARE)
+    (key,) = whole.migrating_keys
+    return ReleaseRequest(
+        package=_IN_SOFTWARE.signed(replace(whole, migrating_keys=(replace(key, **changes),))),
+        platform_id=_IN_SOFTWARE.id,
+        ek=_IN_SOFTWARE.ek.public,
+        srk=_IN_SOFTWARE.srk.public,
+        signing_key=_IN_SOFTWARE.signing_key.public,
+        now=documents.NOW,
+        trust_list=None,
+        confirmed=frozenset(),
+        highest_sequence=None,
+        accepted_stale=None,
+    )
+
+
+def test_among_several_blobs_the_one_for_the_token_is_opened():
+    world, drsk = _IN_SOFTWARE.world, _IN_SOFTWARE.drsk
+    vault, token = make_package(_IN_SOFTWARE).migrating_keys[0].blobs
+    for blobs in ((vault, token), (token, vault)):
+        (released,) = release(in_software(blobs=blobs), world.owner, world.keys).keys
+        plaintext = open_credential(
+            _IN_SOFTWARE.ek.private, _IN_SOFTWARE.ek.public, _IN_SOFTWARE.srk.name, released.inner_key
+        )
+        inner = read_inner_plaintext(plaintext, _IN_SOFTWARE.id, drsk.name)
+        outer = unwrap_outer(_IN_SOFTWARE.srk.private, _IN_SOFTWARE.srk.public, drsk.name, released.outer)
+        assert unwrap_inner(outer, drsk.name, inner) == drsk.sensitive
+
+
+def test_what_is_for_somebody_else_or_another_key_is_not_released():
+    world = _IN_SOFTWARE.world
+    vault, _ = make_package(_IN_SOFTWARE).migrating_keys[0].blobs
+    with pytest.raises(LmsError):
+        release(in_software(blobs=(vault,)), world.owner, world.keys)
+    other = replace(_IN_SOFTWARE.drsk, private=make_platform("other").drsk.private)
+    with pytest.raises(InnerKeyMismatch, match="another key"):
+        release(
+            in_software(blobs=(_IN_SOFTWARE.blob(other, TOKEN, world.owner.recovery_key),)), world.owner, world.keys
+        )
+    assert release(in_software(), world.owner, world.keys).keys

@@ -20,10 +20,12 @@ class Timers:
     def __init__(self) -> None:
         self.delays: list[float] = []
         self.stopped = Event()  # the first time that one is
+        self.rings: list = []  # what each would do, also after it was stopped
         self._set: list = []
 
     def __call__(self, delay_s: float, fire):
         self.delays.append(delay_s)
+        self.rings.append(fire)
         self._set.append(fire)
 
         def stop() -> None:
