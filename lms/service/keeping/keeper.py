@@ -144,11 +144,11 @@ def _package_id(text: str) -> UUID:
 
 def _give_package(call: _Call, id: str) -> bytes:
     asker, package_id = call.bound, _package_id(id)
-    if any(p.package_id == package_id for p in asker.packages(call.transaction)):
-        document = call.transaction.package(package_id)
-        if document is not None:
-            return document
-    raise NotAtAuthority(f"cannot find package {package_id}: it is not here")
+    if all(p.package_id != package_id for p in asker.packages(call.transaction)):
+        raise NotAtAuthority(f"cannot find package {package_id}: it is not here")
+    document = call.transaction.package(package_id)
+    assert document is not None
+    return document
 
 
 def _give_released(call: _Call, id: str) -> bytes:
