@@ -20,6 +20,7 @@ from lms.errors import (
 )
 from lms.model.jobs import Awaiting
 from lms.model.tpm import SealedObject
+from lms.names import RECOVERY_SHEET
 from lms.service.acts.restore import POLL_S
 from lms.service.archive import archive
 from lms.service.enroll import enroll_authority
@@ -159,8 +160,8 @@ def test_the_token_opens_the_package_at_hand_and_gives_the_new_tpm_its_word(lost
 
 def test_a_newer_list_of_the_owners_is_kept_though_the_keys_are_here(lost, machines):
     machine = lost.at_work(machines(disk_of=lost.machine.directory, tpm_of=lost.machine.directory))
-    newer = lost.office.withdraw(read_trust_list(lost.office.trust_list, lost.office.world.owner)
-                                 .authorities[0].role_identity)  # fmt: skip
+    known = read_trust_list(lost.office.trust_list, lost.office.world.owner)
+    newer = lost.office.withdraw(known.authorities[0].role_identity)
     assert machine.state.trust_list != newer
     answer = act(machine, "restore", _ASKED, grant=newer, **lost.token)
     assert answer["was"] == "intact"
@@ -209,7 +210,7 @@ def test_a_sheet_of_another_owner_or_platform_is_not_for_this_machine(lost, boar
 def test_of_two_sheets_of_a_platform_the_older_one_is_stale(lost, board, bare, tmp_path):
     old, new = lost.signed(sequence=1), lost.signed(sequence=9)
     (tmp_path / "boot").mkdir()
-    lying = tmp_path / "boot/lms-recovery.xml"
+    lying = tmp_path / "boot" / RECOVERY_SHEET
     for machine in (board, bare):
         lying.write_bytes(new)
         with pytest.raises(SheetStale, match="its Sequence is 1, 9 is known"):
@@ -226,6 +227,6 @@ def test_a_strangers_sheet_in_boot_says_nothing(lost, bare, tmp_path):
     boot = tmp_path / "boot"
     boot.mkdir()
     forged = sign(write_sheet(replace(read_sheet(lost.sheet)[0], sequence=9)), stranger.signer)
-    (boot / "lms-recovery.xml").write_bytes(forged)
+    (boot / RECOVERY_SHEET).write_bytes(forged)
     with pytest.raises(ApprovalPending):
         act(bare, "restore", lost.named, boot, sheet=lost.sheet, **_SECRETS)
