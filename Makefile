@@ -13,8 +13,9 @@ BIN = .venv/bin
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
-test: prepare ## run the tests, with the coverage of lms/model, lms/wire and lms/service (TESTS=... chooses)
+test: prepare ## run the tests, and hold the coverage of lms/model, lms/wire and lms/service (TESTS=... chooses)
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(TESTS)
+	@$(if $(TESTS),:,$(BIN)/python tools/floors)
 
 test-slow: prepare ## run what takes longest: whole exchanges of real processes, kills, ten thousand of something
 	@$(BIN)/python -m pytest -n 2 -m slow $(TESTS)
