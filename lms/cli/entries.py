@@ -18,7 +18,7 @@ from lms.files import create_file, read_file
 from lms.names import DATA, ENDORSEMENT_AUTH, OWNER_AUTH, PASSWORD, PRIVATE, PUBLIC, USER_PASSWORD
 from lms.terminal import read_secret, say_of_none
 from lms.wire.document import MIB
-from lms.wire.tpm.esys import tss2_pem, tss2_private_key
+from lms.wire.tpm.key_file import tss2_pem, tss2_private_key
 
 Answer = dict[str, Any]
 Verb = Callable[[str, str, Callable[[argparse.Namespace], Answer]], argparse.ArgumentParser]

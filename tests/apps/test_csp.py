@@ -20,7 +20,7 @@ from lms.model.secret import Secret
 from lms.names import OWNER_AUTH
 from lms.service.acts import ACTS, Call
 from lms.wire.tpm.application import application_template
-from lms.wire.tpm.esys import read_tss2_pem, tss2_pem, tss2_private_key
+from lms.wire.tpm.key_file import read_tss2_pem, tss2_pem, tss2_private_key
 from tests.support.containers import PASSWORD, Serving, certify, make_pkcs12, openssl, signs, verifies
 from tests.support.platform import NO_SECRET
 from tests.support.platform import OWNER_AUTH as AUTH

@@ -34,7 +34,7 @@ from lms.files import locked
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, ApplicationAlgorithm
 from lms.model.secret import Secret
 from lms.wire.tpm.application import application_template
-from lms.wire.tpm.esys import tss2_pem, tss2_private_key
+from lms.wire.tpm.key_file import tss2_pem, tss2_private_key
 from lms.wire.tpm.public import signing_template
 from tests.support.containers import PASSWORD, Serving, certify, make_pkcs12, signs
 from tests.support.platform import NO_SECRET
@@ -95,7 +95,7 @@ def test_a_file_that_is_no_container_stays_as_it_is(archived, key, refused):
         pem(good, sealed=True): "of a kind",
         pem(good, empty_auth=False): "password of its own",
         pem(good, SRK_HANDLE): "not below 0x81000004",
-        tss2_pem(b"\x30\x00"): "of a kind",
+        tss2_pem(b"\x30\x00"): "ends too early",
         tss2_pem(b"\x30\x05\x06"): "ends too early",
     }.items():
         key.write_bytes(content)

@@ -15,7 +15,7 @@ from lms.model.keys import DRSK_HANDLE
 from lms.model.registered import ROOT
 from lms.model.tpm import SealedObject
 from lms.wire.package_v1 import read_package
-from lms.wire.tpm.esys import tss2_pem, tss2_private_key
+from lms.wire.tpm.key_file import tss2_pem, tss2_private_key
 from lms.wire.tpm.policy import auth_value
 from lms.wire.tpm.public import Attributes, read_public
 from tests.cli.test_acts import assert_refused

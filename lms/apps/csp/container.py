@@ -10,7 +10,7 @@ from lms.apps.csp.certificates import MAX_CERTIFICATES, Certificates, read_certi
 from lms.errors import BadRequest, FileProblem, MalformedStructure, NotAContainer
 from lms.files import create_file, read_regular_file, write_file
 from lms.model.tpm import SealedObject
-from lms.wire.tpm.esys import Tss2Key, read_tss2_pem, tss2_pem, tss2_private_key
+from lms.wire.tpm.key_file import KeyFile, read_tss2_pem, tss2_pem, tss2_private_key
 
 _CERTIFICATE: Final = ".crt"
 _MAX_KEY: Final = 64 * 1024
@@ -55,7 +55,7 @@ class Container:
         if not self.path.parent.is_dir():
             raise FileProblem(f"cannot create '{self.path}': no such directory")
 
-    def key(self) -> Tss2Key | None:
+    def key(self) -> KeyFile | None:
         """What the file holds; None where there is none. Raises NotAContainer, FileProblem."""
         if not self.path.exists():
             return None

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from lms.errors import MalformedStructure
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
-from lms.wire.tpm.esys import tss2_private_key
+from lms.wire.tpm.key_file import tss2_private_key
 
 EVM_KEY: Final = "evm-key"
 """The description by which EVM looks for its key."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lms.model.keys import DRSK_HANDLE
-from lms.wire.tpm.esys import tss2_private_key
+from lms.wire.tpm.key_file import tss2_private_key
 from tests.support.foreign import Foreign
 from tests.support.swtpm import SoftwareTpm
 

@@ -20,7 +20,7 @@ from lms.apps.luks.token import Binding
 from lms.errors import Blame, TpmUnavailable
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE
 from lms.model.secret import Secret
-from lms.wire.tpm.esys import tss2_pem, tss2_private_key
+from lms.wire.tpm.key_file import tss2_pem, tss2_private_key
 from tests.errors.test_hints import problem
 from tests.service.test_sealing import extend
 from tests.support.foreign import Foreign, ProgramFailed

@@ -22,7 +22,7 @@ from lms.apps.inventory.pkcs11 import read_store
 from lms.apps.inventory.volumes import read_bonds
 from lms.errors import MalformedStructure
 from lms.model.keys import DRSK_HANDLE
-from lms.wire.tpm.esys import tss2_pem, tss2_private_key
+from lms.wire.tpm.key_file import tss2_pem, tss2_private_key
 
 SHARED_SRK = 0x81000001
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -12,7 +12,8 @@ from tpm2_pytss.types import TPM2B_PRIVATE, TPM2B_PUBLIC
 from lms.errors import MalformedStructure
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
 from lms.model.tpm import SealedObject
-from lms.wire.tpm.esys import Tss2Key, read_tss2_pem, serialized_handle, tss2_pem, tss2_private_key
+from lms.wire.tpm.esys import serialized_handle
+from lms.wire.tpm.key_file import KeyFile, read_tss2_pem, tss2_pem, tss2_private_key
 from lms.wire.tpm.public import Attributes, drsk_template, sealed_template, srk_template
 from tests.wire.tpm.bench import parse
 
@@ -65,10 +66,10 @@ def test_pem_has_lines_of_64():
 def test_a_tss2_private_key_is_read_as_it_was_written(empty_auth, parent):
     key = SealedObject(bytes(range(250)), bytes(range(130)))
     der = tss2_private_key(key.public, key.private, parent, empty_auth=empty_auth)
-    assert read_tss2_pem(tss2_pem(der)) == Tss2Key(key, parent, empty_auth)
+    assert read_tss2_pem(tss2_pem(der)) == KeyFile(key, parent, empty_auth)
     left_out = der.replace(bytes.fromhex("a003010100"), b"")
     shorter = b"\x30\x82" + (len(left_out) - 4).to_bytes(2, "big") + left_out[4:]
-    assert empty_auth or read_tss2_pem(tss2_pem(shorter)) == Tss2Key(key, parent, False)
+    assert empty_auth or read_tss2_pem(tss2_pem(shorter)) == KeyFile(key, parent, False)
 
 
 def test_no_altered_or_shortened_tss2_private_key_ends_in_another_way():
