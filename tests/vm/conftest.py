@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.guest import Guest, Parts
+from tests.support.entrusted import Kept, entrust, keep
+from tests.support.guest import AUTHORITY_ADDRESS, Guest, Parts
 from tests.support.platform import token
 from tests.support.protected import protect
+from tests.support.station import Serving, Station
 
 __all__ = ["token"]
 
@@ -67,3 +70,21 @@ def protected(tmp_path_factory, parts, maker, token):
     finally:
         guest.tell()
         guest.remove()
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory, parts, maker) -> Iterator[Kept]:
+    """A guest that is off, as `tests.support.entrusted` left it; to be copied."""
+    directory = tmp_path_factory.mktemp("kept")
+    owner = Station(directory / "owner")
+    with Serving(directory / "authority", owner, address=AUTHORITY_ADDRESS) as authority:
+        guest = Guest(directory / "guest", parts, maker, reaches=authority.port).make()
+        try:
+            guest.start()
+            keep(guest, owner, directory)
+            entrust(guest)
+            guest.stop()
+            yield Kept(guest, owner, authority)
+        finally:
+            guest.tell()
+            guest.remove()
