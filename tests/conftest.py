@@ -1,11 +1,64 @@
-"""What every test stands on: no deadline of hypothesis, because a busy machine is no defect."""
+"""What tests stand on: machines, tokens, `lmsd` on a bus; no deadline of hypothesis: a busy machine is no defect."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from tests.support.bus import POLICIES, PrivateBus
+from tests.support.daemon import Daemon
+from tests.support.platform import (
+    archived,
+    archived_machine,
+    child,
+    machines,
+    package,
+    platform,
+    provisioned,
+    provisioned_machine,
+    stranger,
+    token,
+)
+
+__all__ = [
+    "archived",
+    "archived_machine",
+    "child",
+    "machines",
+    "package",
+    "platform",
+    "provisioned",
+    "provisioned_machine",
+    "stranger",
+    "token",
+]
 
 os.environ.setdefault("TSS2_LOG", "all+none")
 settings.register_profile("no-clock", deadline=None)
 settings.load_profile("no-clock")
+
+
+@pytest.fixture
+def bus():
+    """A private bus with the policy that the package installs."""
+    with PrivateBus(POLICIES / "org.localmigration1.conf") as bus:
+        yield bus
+
+
+@pytest.fixture
+def daemons(bus):
+    """Makes daemons that end with the test: `daemons(platform)` is ready when it returns."""
+    running = []
+
+    def make(platform) -> Daemon:
+        platform.let_go()
+        daemon = Daemon(platform.write_config(bus=f'"{bus.address}"'))
+        running.append(daemon)
+        daemon.start().until("READY=1")
+        return daemon
+
+    yield make
+    for daemon in running:
+        daemon.remove()

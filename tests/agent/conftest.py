@@ -13,36 +13,14 @@ import pytest
 from lms.adapters.authority import AuthorityClient
 from lms.assembly import utc_now
 from lms.service.enroll import enroll_authority
-from tests.bus.conftest import bus, daemons
 from tests.support.authority import Program, kept_port
 from tests.support.bus import POLICIES, PolicyKit
 from tests.support.daemon import Daemon
 from tests.support.desktop import Desktop
 from tests.support.migration import Office, approve_platform
-from tests.support.platform import (
-    OWNER_AUTH,
-    Platform,
-    archived,
-    archived_machine,
-    machines,
-    platform,
-    provisioned,
-    provisioned_machine,
-    token,
-)
+from tests.support.platform import OWNER_AUTH, Platform
 from tests.support.world import House
 
-__all__ = [
-    "archived",
-    "archived_machine",
-    "bus",
-    "daemons",
-    "machines",
-    "platform",
-    "provisioned",
-    "provisioned_machine",
-    "token",
-]
 # As if its session were active.
 _RULES = """
 polkit.addRule(function(action, subject) {

@@ -2,30 +2,7 @@
 
 import pytest
 
-from tests.support.platform import (
-    archived,
-    archived_machine,
-    child,
-    machines,
-    package,
-    platform,
-    provisioned,
-    provisioned_machine,
-    token,
-)
 from tests.support.volumes import Acting, make_volume
-
-__all__ = [
-    "archived",
-    "archived_machine",
-    "child",
-    "machines",
-    "package",
-    "platform",
-    "provisioned",
-    "provisioned_machine",
-    "token",
-]
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,8 @@ from lms.authority.server import AuthorityServer
 from lms.authority.tls import server_context
 from tests.support.asking import chip_in_both_modes, vault_chip
 from tests.support.keeping import make_authority
-from tests.support.platform import token
 
-__all__ = ["authority", "chip_in_both_modes", "serving", "token", "vault_chip"]
+__all__ = ["authority", "chip_in_both_modes", "serving", "vault_chip"]
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,8 @@ from lms.adapters.store import RecoveryDirectory
 from lms.model.keys import DRSK_HANDLE
 from lms.model.recovery import RecoveryFacts
 from tests.support.password_agent import PasswordAgent
-from tests.support.platform import Platform, Said, archived_machine, child, provisioned_machine, token
+from tests.support.platform import Platform, Said
 from tests.support.swtpm import LocalCa, SoftwareTpm
-
-__all__ = ["archived_machine", "child", "provisioned_machine", "token"]
 
 
 @dataclass

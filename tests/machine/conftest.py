@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.machine import Machine
-from tests.support.platform import token
 
-__all__ = ["machine", "token"]
+__all__ = ["machine"]
 
 
 @pytest.fixture

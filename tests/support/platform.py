@@ -260,7 +260,7 @@ def lmsctl(*arguments: object, config: Path | None = None, as_json: bool = True,
     return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-# Fixtures; a conftest imports those that it needs.
+# Fixtures: `tests/conftest.py` has them for all.
 
 
 @pytest.fixture(scope="session")
