@@ -10,11 +10,8 @@ import pytest
 
 from tests.support.entrusted import Kept, entrust, keep
 from tests.support.guest import AUTHORITY_ADDRESS, Guest, Parts
-from tests.support.platform import token
 from tests.support.protected import protect
 from tests.support.station import Serving, Station
-
-__all__ = ["token"]
 
 _PROJECT = Path(__file__).parents[2]
 
