@@ -37,6 +37,8 @@ from lms.service.unasked import ask_authorities
 from lms.terminal import complain
 
 _QUESTIONS_AT_ONCE: Final = 2
+# An authority that says nothing may hold a step for minutes; systemd and whoever switches the machine off wait for us.
+_STOP_S: Final = 5
 _LOG: Final = logging.getLogger("lmsd")
 
 
@@ -115,7 +117,9 @@ async def _serve(configuration: Configuration, setting: Setting, questions: Exec
         for task in tasks:
             task.cancel()
     await service.stop()
-    await asyncio.to_thread(runner.stop)
+    if not await asyncio.to_thread(runner.stop, _STOP_S):
+        _LOG.warning("a job is left in the middle of a step: the next process begins it anew, as after a crash")
+        os._exit(0)
 
 
 def main() -> int:

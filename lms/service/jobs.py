@@ -111,16 +111,19 @@ class JobRunner:
         self._worker.start()
         self._teller.start()
 
-    def stop(self) -> None:
-        """End after the step that runs; its job is queued again, for the next process."""
+    def stop(self, patience_s: float | None = None) -> bool:
+        """End after the step that runs; its job is queued again, for the next process. False where it takes longer."""
         with self._turn:
             self._stopping = True
             for task in self._book.tasks():
                 task.forget_timer()
             self._turn.notify_all()
-        self._worker.join()
+        self._worker.join(patience_s)
+        if self._worker.is_alive():
+            return False
         self._changes.put(None)
         self._teller.join()
+        return True
 
     def observe(self, callback: Callable[[Job], None]) -> None:
         """Hear of every change, in order, in one thread of the runner; not of what was so before."""

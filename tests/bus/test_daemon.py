@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import socket
+from uuid import uuid4
 
 import pytest
 
@@ -88,6 +91,22 @@ async def test_sigterm_ends_it_in_good_order(bus, archived, daemons, token):
         daemon.until("READY=1")
         assert (await us.job(path))["Id"] == number
         assert "Traceback" not in daemon.log
+
+
+@in_loop
+async def test_sigterm_waits_for_no_silent_authority(bus, archived, daemons):
+    daemon = daemons(archived)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        via = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        async with client(bus.address) as us:
+            number, path = await us.verb("Enroll", {"destination": "msa", "via": via, "id": str(uuid4())})
+            held, _ = await asyncio.to_thread(silent.accept)
+            assert daemon.stop(signal.SIGTERM) == 0
+            assert "the next process begins it anew" in daemon.log
+            held.close()
+    daemon.start().until("READY=1")
+    async with client(bus.address) as us:
+        assert (await us.job(path))["Id"] == number
 
 
 @in_loop
