@@ -67,6 +67,13 @@ def test_systemd_understands_every_line(root, unit):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_no_boot_is_longer_for_the_daemon():
+    """A target waits for what it wants where both have their default dependencies (systemd.target(5))."""
+    assert lines("lms.service", "DefaultDependencies") == ["no"]
+    assert lines("lms.service", "Before") == lines("lms.service", "Conflicts") == ["shutdown.target"]
+    assert "sysinit.target" in lines("lms.service", "After")[0].split()
+
+
 @pytest.fixture
 def volume(root):
     """What systemd's generator makes of a line in crypttab, with an own file system for /boot and one on the volume."""
