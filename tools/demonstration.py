@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lms.wire.tpm.esys import tss2_pem, tss2_private_key
+from lms.wire.tpm.key_file import tss2_pem, tss2_private_key
 from tests.support.bus import POLICIES, PrivateBus
 from tests.support.daemon import Daemon
 from tests.support.swtpm import LocalCa, SoftwareTpm
