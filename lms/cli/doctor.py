@@ -18,6 +18,7 @@ Answer = dict[str, Any]
 Verb = Callable[..., argparse.ArgumentParser]
 _NOTHING_BOUND: Final = "nothing was found that is bound to the TPM"
 _NOTHING_LOST: Final = "nothing that was found would be lost"
+_NOT_ALL_SEEN: Final = "nothing that was found would be lost, but not everything could be looked at"
 
 
 def add_verbs(verb: Verb) -> None:
@@ -41,12 +42,14 @@ def _doctor(arguments: argparse.Namespace) -> Answer:
         say_of_none("lmsctl", answer["bound"], _NOTHING_BOUND, arguments.json)
         return answer
     answer = losses(Event(arguments.before), examined)
-    if answer["loses"]:
-        lost = WouldBeLost(f"cannot lose this TPM yet: {len(answer['loses'])} things would be lost")
+    loses, unseen = len(answer["loses"]), len(answer["unseen"])
+    if loses or unseen:
+        words = f"{loses} things would be lost" if loses else f"{unseen} things could not be looked at"
+        lost = WouldBeLost(f"cannot lose this TPM yet: {words}")
         say("lmsctl", str(lost))
         say("lmsctl", f"hint: {lost.hint}")
         arguments.exit_code = lost.exit_code
-    say_of_none("lmsctl", answer["loses"], _NOTHING_LOST, arguments.json)
+    say_of_none("lmsctl", answer["loses"], _NOT_ALL_SEEN if unseen else _NOTHING_LOST, arguments.json)
     return answer
 
 

@@ -7,4 +7,4 @@ from lms.errors.base import Blame, LmsError
 
 class WouldBeLost(LmsError):
     blame = Blame.STATE
-    hint = "do first what stands beside each thing; run `lmsctl doctor` again"
+    hint = "do first what stands beside each thing, look at what is unseen; run `lmsctl doctor` again"

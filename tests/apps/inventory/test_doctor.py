@@ -323,6 +323,15 @@ def test_lmsctl_before_an_event_ends_otherwise_where_something_would_be_lost(con
     assert lmsctl("doctor", "--before", "lunch", config=config).exit_code == Blame.CALLER.value
 
 
+def test_lmsctl_before_an_event_vouches_for_nothing_that_it_did_not_see(config, tmp_path):
+    damaged = tmp_path / "damaged.pem"
+    damaged.write_text("-----BEGIN TSS2 PRIVATE KEY-----\n")
+    said = lmsctl("doctor", "--before", "clear", "--path", damaged, config=config)
+    assert said.exit_code == Blame.STATE.value
+    assert said.json["loses"] == []
+    assert any("damaged.pem" in words for words in said.json["unseen"])
+
+
 def test_lmsctl_goes_on_without_a_tpm(archived, made, tmp_path):
     archived.let_go()
     config = archived.write_config(tcti=f"swtpm:path={tmp_path}/none")
