@@ -9,6 +9,8 @@ from tests.support.daemon import Daemon
 from tests.support.keyrings import Namespace
 from tests.support.platform import OWNER_AUTH
 
+pytestmark = pytest.mark.slow  # the kernel's keyring, a daemon and a dozen programs in each
+
 
 @pytest.fixture
 def kernel():

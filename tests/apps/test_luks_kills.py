@@ -102,6 +102,7 @@ def bench(victims, before, tmp_path):
     return Bench(victims, before, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_that_is_killed_goes_on_when_run_again(bench, verb):
     points = bench.run(verb)
