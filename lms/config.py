@@ -277,12 +277,12 @@ def _read_one(path: Path) -> dict[str, _Given]:
     return given
 
 
-def load_configuration(path: Path | None) -> Configuration:
+def load_configuration(path: Path | str | None) -> Configuration:
     """The configuration in a file and its `.d` directory; without a path the default file, which may be absent.
 
     Raises BadConfiguration, FileProblem.
     """
-    main = Path(DEFAULT_CONFIG) if path is None else path
+    main = Path(DEFAULT_CONFIG if path is None else path)
     drop_ins = sorted(main.with_name(main.name + ".d").glob("*.toml"))
     files = [main, *drop_ins] if path is not None or main.exists() else drop_ins
     given: dict[str, _Given] = {}

@@ -51,7 +51,7 @@ def now() -> datetime:
 
 def configuration_of(arguments: argparse.Namespace) -> Configuration:
     """The configuration that was named, or the default. Raises BadConfiguration, FileProblem."""
-    return load_configuration(None if arguments.config is None else Path(arguments.config))
+    return load_configuration(arguments.config)
 
 
 def register_of(arguments: argparse.Namespace) -> Register:

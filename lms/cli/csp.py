@@ -58,13 +58,13 @@ def add_verbs(verb: Verb) -> None:
 
 
 def _add(arguments: argparse.Namespace) -> Answer:
-    config = load_configuration(None if arguments.config is None else Path(arguments.config))
+    config = load_configuration(arguments.config)
     wanted = Wanted(_algorithm(arguments.algorithm), _brought(arguments), _certificates(arguments.certificate))
     return add(acts_of(arguments), Path(arguments.file), config.applications_directory, wanted)
 
 
 def _token(arguments: argparse.Namespace) -> Answer:
-    config = load_configuration(None if arguments.config is None else Path(arguments.config))
+    config = load_configuration(arguments.config)
     pins = (partial(_pin, arguments.pin, "user PIN"), partial(_pin, arguments.so_pin, "PIN of the security officer"))
     return add_token(acts_of(arguments), Path(arguments.store), config.applications_directory, arguments.label, *pins)
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from lms.apps.inventory.examining import Scope, examine
 from lms.apps.inventory.losing import Event, losses
-from lms.cli.running import Order
+from lms.cli.running import acts_of
 from lms.config import load_configuration
 from lms.errors import WouldBeLost
-from lms.terminal import say, say_of_none
+from lms.terminal import complain, say_of_none
 
 Answer = dict[str, Any]
 Verb = Callable[..., argparse.ArgumentParser]
@@ -33,10 +33,7 @@ def add_verbs(verb: Verb) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> Answer:
-    def acts(verb: str, options: Mapping[str, Any], inputs: Any = None, collected: Any = ()) -> Any:
-        return Order(verb, arguments.config, options, {}, (), arguments.no_daemon).run()
-
-    examined = examine(acts, _scope(arguments))
+    examined = examine(acts_of(arguments), _scope(arguments))
     if arguments.before is None:
         answer = examined.answer()
         say_of_none("lmsctl", answer["bound"], _NOTHING_BOUND, arguments.json)
@@ -45,15 +42,12 @@ def _doctor(arguments: argparse.Namespace) -> Answer:
     loses, unseen = len(answer["loses"]), len(answer["unseen"])
     if loses or unseen:
         words = f"{loses} things would be lost" if loses else f"{unseen} things could not be looked at"
-        lost = WouldBeLost(f"cannot lose this TPM yet: {words}")
-        say("lmsctl", str(lost))
-        say("lmsctl", f"hint: {lost.hint}")
-        arguments.exit_code = lost.exit_code
+        arguments.exit_code = complain("lmsctl", WouldBeLost(f"cannot lose this TPM yet: {words}"), as_json=False)
     say_of_none("lmsctl", answer["loses"], _NOT_ALL_SEEN if unseen else _NOTHING_LOST, arguments.json)
     return answer
 
 
 def _scope(arguments: argparse.Namespace) -> Scope:
-    config = load_configuration(None if arguments.config is None else Path(arguments.config))
+    config = load_configuration(arguments.config)
     copies = (*config.archives, *(() if config.recovery is None else (config.recovery,)))
     return Scope(config.drsk_handle, copies, *(tuple(map(Path, given)) for given in (arguments.path, arguments.device)))

@@ -45,7 +45,7 @@ def add_verbs(verb: Verb) -> None:
 
 
 def _files(arguments: argparse.Namespace) -> Files:
-    config = load_configuration(None if arguments.config is None else Path(arguments.config))
+    config = load_configuration(arguments.config)
     return Files(Path(arguments.directory), config.applications_directory)
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
+from lms.apps.acts import Acts
 from lms.apps.luks.checking import check
 from lms.apps.luks.enrolling import enroll
 from lms.apps.luks.listing import listed
 from lms.apps.luks.removing import remove
 from lms.apps.luks.resealing import reseal
 from lms.apps.luks.token import Binding
-from lms.cli.running import Order
+from lms.cli.running import acts_of
 from lms.config import load_configuration
 from lms.errors import BadRequest, LmsError
 from lms.files import read_file
 from lms.model.secret import Secret
-from lms.terminal import read_secret, say
+from lms.terminal import complain, read_secret
 
 Answer = dict[str, Any]
 Verb = Callable[..., argparse.ArgumentParser]
@@ -72,15 +73,11 @@ class _Work:
     """What an act on a device is given. Secrets are asked for when they are needed."""
 
     arguments: argparse.Namespace
+    acts: Acts
     path: Path
     directory: Path
     passphrase: Callable[[], Secret]
     pin: Callable[[], Secret]
-
-    def acts(self, verb: str, options: Mapping[str, Any], inputs: Any = None, collected: Any = ()) -> Any:
-        """An act of the service."""
-        given = self.arguments
-        return Order(verb, given.config, options, dict(inputs or {}), collected, given.no_daemon).run()
 
 
 def _each(act: Callable[[_Work], Any], arguments: argparse.Namespace) -> Answer:
@@ -92,9 +89,7 @@ def _each(act: Callable[[_Work], Any], arguments: argparse.Namespace) -> Answer:
         except LmsError as error:
             if len(arguments.devices) == 1:
                 raise
-            say("lmsctl", str(error))
-            say("lmsctl", f"hint: {error.hint}")
-            arguments.exit_code = error.exit_code
+            arguments.exit_code = complain("lmsctl", error, as_json=False)
             told = {"message": str(error), "hint": error.hint} if arguments.json else {}
             found = {"error": type(error).__name__, **told}
         rows += [{"device": str(work.path), **row} for row in (found if isinstance(found, list) else [found])]
@@ -102,15 +97,16 @@ def _each(act: Callable[[_Work], Any], arguments: argparse.Namespace) -> Answer:
 
 
 def _works(arguments: argparse.Namespace) -> Iterator[_Work]:
-    config = load_configuration(None if arguments.config is None else Path(arguments.config))
-    given = vars(arguments)
+    config = load_configuration(arguments.config)
+    acts, given = acts_of(arguments), vars(arguments)
     confirm = given.get("with_pin", False)
     pin = cache(lambda: Secret(read_secret(given["pin_file"], "PIN", confirm=confirm)))
     from_file = cache(lambda: _given_passphrase(given["passphrase"], given["key_file"]))  # - can be read once only
     for device in arguments.devices:
         asked = cache(partial(_asked_passphrase, device))
         by_file = given.get("passphrase") is not None or given.get("key_file") is not None
-        yield _Work(arguments, Path(device), config.applications_directory, from_file if by_file else asked, pin)
+        passphrase = from_file if by_file else asked
+        yield _Work(arguments, acts, Path(device), config.applications_directory, passphrase, pin)
 
 
 def _given_passphrase(source: str | None, key_file: str | None) -> Secret:

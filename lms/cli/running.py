@@ -11,7 +11,6 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -36,7 +35,7 @@ _JOB: Final = 2
 
 def bus_of(config: str | None) -> str:
     """The bus that a configuration names. Raises BadConfiguration, FileProblem."""
-    return load_configuration(None if config is None else Path(config)).bus
+    return load_configuration(config).bus
 
 
 @dataclass(slots=True)
