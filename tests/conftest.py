@@ -21,6 +21,7 @@ from tests.support.platform import (
     stranger,
     token,
 )
+from tests.support.victim import Victims
 
 __all__ = [
     "archived",
@@ -38,6 +39,14 @@ __all__ = [
 os.environ.setdefault("TSS2_LOG", "all+none")
 settings.register_profile("no-clock", deadline=None)
 settings.load_profile("no-clock")
+
+
+@pytest.fixture(scope="module")
+def victims():
+    """The server of acts that are killed."""
+    server = Victims()
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -14,20 +14,13 @@ from lms.apps.luks.token import Binding
 from lms.service.setting import NO_SECRET
 from tests.service.test_sealing import extend
 from tests.support.platform import Platform
-from tests.support.victim import KILLED, LUKS, Victims
+from tests.support.victim import KILLED, LUKS
 from tests.support.volumes import PASSPHRASE, Acting, metadata, opens
 
 VERBS = ("enroll", "reseal", "remove")
 BOUND = (11,)
 SAMPLES = 3
 PARTS = 2
-
-
-@pytest.fixture(scope="module")
-def victims():
-    server = Victims()
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")

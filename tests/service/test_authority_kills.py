@@ -24,17 +24,9 @@ from tests.support.authority import ADDRESS, Place
 from tests.support.platform import OWNER_AUTH
 from tests.support.proxy import CuttingProxy
 from tests.support.swtpm import SoftwareTpm
-from tests.support.victim import AUTHORITY, KILLED, Victims
+from tests.support.victim import AUTHORITY, KILLED
 
 SAMPLES = 10
-
-
-@pytest.fixture(scope="module")
-def victims():
-    """The server of acts."""
-    server = Victims()
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -18,17 +18,9 @@ from lms.wire.package_v1 import read_package
 from tests.service.test_provision import assert_works
 from tests.support.platform import OWNER_AUTH, Platform
 from tests.support.proxy import CuttingProxy
-from tests.support.victim import JOBS, KILLED, Victims
+from tests.support.victim import JOBS, KILLED
 
 _SAMPLES = 6
-
-
-@pytest.fixture(scope="module")
-def victims():
-    """The server of acts."""
-    server = Victims()
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")

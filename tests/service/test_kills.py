@@ -23,7 +23,7 @@ from lms.wire.package_v1 import read_package
 from tests.service.test_provision import assert_works
 from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform
 from tests.support.proxy import CuttingProxy
-from tests.support.victim import KILLED, Victims
+from tests.support.victim import KILLED
 
 ACTS = ("provision", "enroll", "archive", "restore", "register")
 SAMPLES = {"provision": 10, "enroll": 8, "archive": 6, "restore": 6, "register": 4}
@@ -37,14 +37,6 @@ _BEFORE = {
     "unregister": "registered",
 }
 DISK, VALUE = Where("luks", "disk"), Secret(b"the passphrase of a volume")
-
-
-@pytest.fixture(scope="module")
-def victims():
-    """The server of acts."""
-    server = Victims()
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")
