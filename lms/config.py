@@ -7,7 +7,6 @@ table with its name and a dot before them; the manual's table is made from it.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -261,6 +260,8 @@ def _keys(plain: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _read_one(path: Path) -> dict[str, _Given]:
+    import tomllib  # a look at boot, on a machine without a configuration, is done before this is loaded
+
     try:
         text = read_file(path, _MAX_BYTES).decode("utf-8")
         plain = tomllib.loads(text)

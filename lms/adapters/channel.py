@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import struct
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from lms.errors import BadConfiguration
+
+if TYPE_CHECKING:
+    import socket
 
 Observer = Callable[[bytes, bytes], None]
 """Called with (command, b"") before a command is sent and with (command, response) after its answer.
@@ -75,6 +77,8 @@ class SocketEndpoint:
         self._socket: socket.socket | None = None
 
     def send(self, command: bytes, expires: float) -> None:
+        import socket  # a look at boot, at a device, takes none
+
         self.close()
         self._socket = socket.socket(socket.AF_UNIX if isinstance(self._address, str) else socket.AF_INET)
         # a unix socket with a full backlog refuses who does not block, so the kernel keeps the time here

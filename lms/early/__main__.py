@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser
 from pathlib import Path
 
 from lms.config import load_configuration
@@ -22,12 +21,19 @@ def _ensure(config: Path | None) -> None:
     restore(configuration, config, facts)
 
 
+def _config(words: list[str]) -> Path | None:
+    match words:
+        case []:
+            return None
+        case ["--config", file]:
+            return Path(file)
+    raise SystemExit("usage: python3 -I -m lms.early [--config FILE]")
+
+
 def main() -> int:
     """Ensure the key, or tell the journal why it cannot be."""
-    parser = ArgumentParser(prog="lms.early")
-    parser.add_argument("--config", type=Path, metavar="FILE")
     try:
-        _ensure(parser.parse_args().config)
+        _ensure(_config(sys.argv[1:]))
     except LmsError as error:
         sys.stderr.write(f"lms-restore: {error}\nlms-restore: hint: {error.hint}\n")
         return error.exit_code

@@ -6,8 +6,6 @@ copies bytes at will, so what must not outlive its use lives in a short process 
 
 from __future__ import annotations
 
-import hmac
-
 
 class Secret:
     """Bytes whose `repr`, `str` and pickle tell nothing; `reveal()` is the only way out."""
@@ -28,7 +26,9 @@ class Secret:
         return bool(self._value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(self._value, other._value)
+        from hmac import compare_digest  # OpenSSL comes with it, and a look at boot compares nothing
+
+        return isinstance(other, Secret) and compare_digest(self._value, other._value)
 
     __hash__ = None  # type: ignore[assignment]
 
