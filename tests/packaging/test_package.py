@@ -99,7 +99,8 @@ def test_it_is_installed_upgraded_removed_and_purged(debian: Inside, unpacked):
         == ""
     )
     states = dict(zip(units, debian(f"systemctl --root=/ is-enabled {' '.join(units)} || true").split(), strict=True))
-    assert states.pop("lms-authority.service") == "disabled"
+    for asked_for in ("lms-authority.service", "lms-evm.service"):
+        assert states.pop(asked_for) == "disabled"
     assert states["lms.service"] == "enabled"
     assert set(states.values()) <= {"enabled", "static"}
 

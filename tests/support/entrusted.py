@@ -69,7 +69,7 @@ def entrust(guest: Guest) -> None:
     guest.put(CONTENT, "/volume/content")
     guest.lmsctl("evm", "create")
     guest.lmsctl("csp", "add", KEY)
-    guest.run(f"systemctl enable {EVM} lms-restore.service lms-reactivate.path lms-archive.timer")
+    guest.run(f"systemctl enable {EVM}")
     guest.lmsctl("archive")
 
 

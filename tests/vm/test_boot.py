@@ -1,4 +1,4 @@
-"""A machine that was really booted: the service, a reboot, a power cut, the way to an authority."""
+"""A machine that was really booted: the service, a reboot, a power cut."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.support.guest import AUTHORITY_ADDRESS, Guest, GuestRefused
-from tests.support.protected import OWNER_AUTH, SECRET, unsealed
-from tests.support.station import Serving, Station
+from tests.support.guest import Guest, GuestRefused
+from tests.support.protected import SECRET, unsealed
 
 pytestmark = pytest.mark.vm
 
 
-def test_the_service_runs_and_answers(guests, record_property):
+def test_the_service_of_the_package_runs_and_answers(guests, record_property):
     guest = guests().start()
     record_property("boot", guest.measured())
+    assert guest.run("dpkg -S /usr/bin/lmsd").stdout == "local-migration-service: /usr/bin/lmsd\n"
     assert guest.state("lms.service") == "active"
     assert guest.lmsctl("status")["state"] == "unprovisioned"
     assert guest.run("systemctl --failed --no-legend --plain").stdout == ""
@@ -40,23 +40,3 @@ def test_the_state_outlives_a_reboot_and_a_power_cut(guests, protected):
     guest.start()
     assert lasting(guest) == before
     assert unsealed(guest) == SECRET
-
-
-def test_keys_are_kept_at_an_authority(guests, tmp_path):
-    owner = Station(tmp_path / "owner")
-    with Serving(tmp_path / "authority", owner, address=AUTHORITY_ADDRESS) as authority:
-        guest = guests(reaches=authority.port).start()
-        guest.put(owner.owner.owner.document, "/root/owner.xml")
-        guest.put(OWNER_AUTH, "/root/owner-auth")
-        whose = ("--owner", "/root/owner.xml", "--fingerprint", owner.owner.fingerprint)
-        guest.lmsctl("provision", *whose, "--unverified-tpm", "--owner-auth", "/root/owner-auth")
-        request, grant = tmp_path / "request", tmp_path / "grant"
-        asked = guest.lmsctl("enroll", "msa", "--request-to", "/root/request.xml")
-        request.write_bytes(guest.get("/root/request.xml"))
-        assert owner.approve(request, "--digits", asked["request"], "--output", grant).exit_code == 0
-        guest.put(grant.read_bytes(), "/root/grant.xml")
-        guest.lmsctl("enroll", "msa", "--grant", "/root/grant.xml")
-        guest.lmsctl("enroll", "ma", "--owner-auth", "/root/owner-auth")
-        guest.lmsctl("archive")
-        (listed,) = guest.lmsctl("authorities")["authorities"]
-        assert (listed["id"], listed["held"]) == (authority.ma_id, 1)

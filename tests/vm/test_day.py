@@ -21,6 +21,8 @@ def assert_in_order(guest: Guest) -> None:
 
 def test_another_board_costs_one_passphrase_and_an_approval(guests, kept, tmp_path):
     guest = guests(kept.guest, reaches=kept.authority.port).start()
+    (listed,) = guest.lmsctl("authorities")["authorities"]
+    assert (listed["id"], listed["held"]) == (kept.authority.ma_id, 1)
     assert works(guest) == ALL
     assert_in_order(guest)
     assert guest.run("systemd-analyze verify /usr/lib/systemd/system/lms* 2>&1").stdout == ""

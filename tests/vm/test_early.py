@@ -19,8 +19,6 @@ _QUESTION = "Password of the recovery token"
 @pytest.fixture
 def guest(volume) -> Guest:
     """One whose volume opens at boot, and that looks for its key before; it is off."""
-    volume.run(f"systemctl enable {EARLY} lms-reactivate.path lms-archive.timer")
-    volume.run("systemctl start lms-reactivate.path")
     volume.stop()
     return volume
 
