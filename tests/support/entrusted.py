@@ -58,15 +58,20 @@ def format_volume(guest: Guest) -> None:
     guest.run(f"cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000 {LUKS_DISK} /root/passphrase")
 
 
-def entrust(guest: Guest) -> None:
-    """A volume at /volume, the key of EVM and a key of OpenSSL; all come up at boot, and a package has them."""
-    format_volume(guest)
-    guest.lmsctl("luks", "enroll", "--passphrase", "/root/passphrase", LUKS_DISK)
+def open_at_boot(guest: Guest) -> None:
+    """The volume is at /volume, now and after a boot that waits for nobody; CONTENT is on it."""
     guest.put(f"volume {LUKS_DISK} none tpm2-device=auto,headless,nofail\n", "/etc/crypttab")
     guest.run("echo '/dev/mapper/volume /volume ext4 nofail 0 2' >>/etc/fstab")
     guest.run(f"systemctl daemon-reload && systemctl start {CRYPTSETUP}")
     guest.run("mke2fs -q -t ext4 /dev/mapper/volume && mkdir /volume && mount /volume")
     guest.put(CONTENT, "/volume/content")
+
+
+def entrust(guest: Guest) -> None:
+    """A volume at /volume, the key of EVM and a key of OpenSSL; all come up at boot, and a package has them."""
+    format_volume(guest)
+    guest.lmsctl("luks", "enroll", "--passphrase", "/root/passphrase", LUKS_DISK)
+    open_at_boot(guest)
     guest.lmsctl("evm", "create")
     guest.lmsctl("csp", "add", KEY)
     guest.run(f"systemctl enable {EVM}")
@@ -85,7 +90,8 @@ def unchanged(guest: Guest) -> list[bytes]:
 
 
 def is_open(guest: Guest) -> bool:
-    """The volume is mounted."""
+    """The volume is mounted when the boot is over."""
+    guest.await_all()
     return guest.state(CRYPTSETUP) == "active" and guest.get("/volume/content") == CONTENT
 
 

@@ -157,6 +157,10 @@ class Guest:
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
+    def await_all(self) -> None:
+        """Return when nothing of the boot is still to be started, not even what no target waits for."""
+        self.run("systemctl is-system-running --wait", check=False)
+
     def stop(self) -> None:
         """Shut it down, as a person would."""
         with suppress(ConnectionError):  # its shell may be gone before it says good-bye; being off is the answer
@@ -266,7 +270,7 @@ class Guest:
 
     def measured(self) -> str:
         """What systemd-analyze says of the boot, once that is over."""
-        self.run("systemctl is-system-running --wait", check=False)
+        self.await_all()
         return self.run("systemd-analyze time").stdout.splitlines()[0]
 
     def journal(self) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.entrusted import Kept, entrust, keep
-from tests.support.guest import AUTHORITY_ADDRESS, Guest, Parts
+from tests.support.entrusted import Kept, entrust, format_volume, keep, open_at_boot
+from tests.support.guest import AUTHORITY_ADDRESS, LUKS_DISK, Guest, Parts
 from tests.support.protected import protect
 from tests.support.station import Serving, Station
 
@@ -55,14 +56,10 @@ def guests(tmp_path, parts, maker):
         guest.remove()
 
 
-@pytest.fixture(scope="session")
-def protected(tmp_path_factory, parts, maker, token):
-    """A guest that is off, as `tests.support.protected` left it; to be copied."""
-    guest = Guest(tmp_path_factory.mktemp("protected"), parts, maker).make()
+@contextmanager
+def _remembered(guest: Guest) -> Iterator[Guest]:
+    """This guest, which tells how it went and is gone in the end."""
     try:
-        guest.start()
-        protect(guest, token)
-        guest.stop()
         yield guest
     finally:
         guest.tell()
@@ -70,18 +67,45 @@ def protected(tmp_path_factory, parts, maker, token):
 
 
 @pytest.fixture(scope="session")
+def protected(tmp_path_factory, parts, maker, token):
+    """A guest that is off, as `tests.support.protected` left it; to be copied."""
+    with _remembered(Guest(tmp_path_factory.mktemp("protected"), parts, maker).make()) as guest:
+        guest.start()
+        protect(guest, token)
+        guest.stop()
+        yield guest
+
+
+@pytest.fixture(scope="session")
+def volume(tmp_path_factory, protected) -> Iterator[Guest]:
+    """A protected guest that is off, with a volume that systemd opens at boot; to be copied.
+
+    It is enrolled as the manual page of systemd-cryptenroll says: offline, with the recoverable key.
+    """
+    with _remembered(protected.copy_to(tmp_path_factory.mktemp("volume"))) as guest:
+        guest.start()
+        format_volume(guest)
+        guest.run("tpm2_readpublic -Q -c 0x81000004 -o /root/drsk.pub")
+        guest.run(
+            "systemd-cryptenroll --unlock-key-file=/root/passphrase --tpm2-device-key=/root/drsk.pub "
+            f"--tpm2-seal-key-handle=0x81000004 --tpm2-pcrs= {LUKS_DISK}"
+        )
+        open_at_boot(guest)
+        guest.stop()
+        yield guest
+
+
+@pytest.fixture(scope="session")
 def kept(tmp_path_factory, parts, maker) -> Iterator[Kept]:
     """A guest that is off, as `tests.support.entrusted` left it; to be copied."""
     directory = tmp_path_factory.mktemp("kept")
     owner = Station(directory / "owner")
-    with Serving(directory / "authority", owner, address=AUTHORITY_ADDRESS) as authority:
-        guest = Guest(directory / "guest", parts, maker, reaches=authority.port).make()
-        try:
-            guest.start()
-            keep(guest, owner, directory)
-            entrust(guest)
-            guest.stop()
-            yield Kept(guest, owner, authority)
-        finally:
-            guest.tell()
-            guest.remove()
+    with (
+        Serving(directory / "authority", owner, address=AUTHORITY_ADDRESS) as authority,
+        _remembered(Guest(directory / "guest", parts, maker, reaches=authority.port).make()) as guest,
+    ):
+        guest.start()
+        keep(guest, owner, directory)
+        entrust(guest)
+        guest.stop()
+        yield Kept(guest, owner, authority)

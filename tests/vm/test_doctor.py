@@ -5,22 +5,20 @@ from __future__ import annotations
 import pytest
 
 from tests.support.guest import LUKS_DISK
-from tests.vm.test_volume import volume
-
-__all__ = ["volume"]
 
 pytestmark = pytest.mark.vm
 
 
-def test_copies_on_a_volume_that_the_tpm_alone_opens_protect_nothing(volume):
-    volume.run("install -d -o lms -g lms /volume/archive")
-    volume.put('archives = ["/volume/archive"]\n', "/etc/lms/lms.toml.d/zz-archives.toml")
-    found = volume.lmsctl("doctor")
-    device = volume.run(f"readlink -f {LUKS_DISK}").stdout.strip()
+def test_copies_on_a_volume_that_the_tpm_alone_opens_protect_nothing(guests, volume):
+    guest = guests(volume).start()
+    guest.run("install -d -o lms -g lms /volume/archive")
+    guest.put('archives = ["/volume/archive"]\n', "/etc/lms/lms.toml.d/zz-archives.toml")
+    found = guest.lmsctl("doctor")
+    device = guest.run(f"readlink -f {LUKS_DISK}").stdout.strip()
     (row,) = [row for row in found["bound"] if row["what"] == "LUKS token"]
     assert (row["where"], row["state"]) == (device, "protected"), found
     assert "copy-not-apart" not in {one["finding"] for one in found["findings"]}
-    volume.run(f"cryptsetup luksKillSlot -q {LUKS_DISK} 0")
-    told = {one["finding"]: one["meaning"] for one in volume.lmsctl("doctor")["findings"]}
+    guest.run(f"cryptsetup luksKillSlot -q {LUKS_DISK} 0")
+    told = {one["finding"]: one["meaning"] for one in guest.lmsctl("doctor")["findings"]}
     assert "/volume/archive" in told["copy-not-apart"]
     assert device in told["copy-not-apart"]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.entrusted import CRYPTSETUP, is_open
 from tests.support.guest import Guest
 from tests.support.protected import restore
-from tests.vm.test_volume import CONTENT, UNIT, volume
-
-__all__ = ["volume"]
 
 pytestmark = pytest.mark.vm
 
@@ -16,24 +14,13 @@ EARLY = "lms-restore.service"
 _QUESTION = "Password of the recovery token"
 
 
-@pytest.fixture
-def guest(volume) -> Guest:
-    """One whose volume opens at boot, and that looks for its key before; it is off."""
-    volume.stop()
-    return volume
-
-
-def is_open(guest: Guest) -> bool:
-    return guest.state(UNIT) == "active" and guest.get("/volume/content") == CONTENT
-
-
 def seconds(guest: Guest, command: str) -> str:
     """How long a command takes there."""
     return guest.run(f"bash -c 'TIMEFORMAT=%R; time {command}' 2>&1").stdout.strip()
 
 
-def test_a_boot_with_the_key_in_its_place_is_not_held_up(guest, record_property):
-    guest.start()
+def test_a_boot_with_the_key_in_its_place_is_not_held_up_and_keeps_the_archive_fresh(guests, volume, record_property):
+    guest = guests(volume).start()
     assert is_open(guest)
     assert guest.run(f"systemctl show --value --property=Result {EARLY}").stdout == "success\n"
     assert "ordering cycle" not in guest.journal()
@@ -42,8 +29,17 @@ def test_a_boot_with_the_key_in_its_place_is_not_held_up(guest, record_property)
     record_property("look, s", seconds(guest, f"{python} -m lms.early"))
     record_property("python3 -I -c pass, s", seconds(guest, f"{python} -c pass"))
 
+    before = guest.lmsctl("status")["sequence"]
+    guest.run("systemctl start lms-archive.service")
+    assert guest.lmsctl("status")["sequence"] == before
+    guest.lmsctl("seal", "--application", "vm", "--label", "more", "--data", "-", "--output", "/root/o", given=b"more")
+    guest.run("systemctl start lms-archive.service")
+    assert guest.lmsctl("status")["sequence"] == before + 1
+    assert guest.state("lms-archive.timer") == "active"
 
-def test_with_a_token_plugged_in_the_volume_opens_in_the_same_boot(guest, token):
+
+def test_with_a_token_plugged_in_the_volume_opens_in_the_same_boot(guests, volume, token):
+    guest = guests(volume)
     guest.plug("LMS-TOKEN", token_xml=token.document)
     guest.replace_tpm()
     guest.start(wait=False)
@@ -61,24 +57,16 @@ def test_with_a_token_plugged_in_the_volume_opens_in_the_same_boot(guest, token)
     assert _QUESTION not in guest.console.text
 
 
-def test_without_one_the_boot_goes_on_and_the_volume_opens_after_the_restore(guest):
+def test_without_one_the_boot_goes_on_and_the_volume_opens_after_the_restore(guests, volume):
+    guest = guests(volume)
     guest.replace_tpm()
     guest.start()
-    assert (guest.state(EARLY), guest.state(UNIT)) == ("failed", "failed")
-    assert "no token is to be seen" in guest.journal()
+    assert (guest.state(EARLY), guest.state(CRYPTSETUP)) == ("failed", "failed")
+    journal = guest.journal()
+    assert "no token is to be seen" in journal
+    assert "falling back to traditional unlocking" in journal
     restore(guest)
     guest.run("timeout 120 sh -c 'until mountpoint -q /volume; do sleep 0.2; done'")
     assert is_open(guest)
     guest.reboot()
     assert is_open(guest)
-
-
-def test_the_archive_is_kept_fresh(guest):
-    guest.start()
-    before = guest.lmsctl("status")["sequence"]
-    guest.run("systemctl start lms-archive.service")
-    assert guest.lmsctl("status")["sequence"] == before
-    guest.lmsctl("seal", "--application", "vm", "--label", "more", "--data", "-", "--output", "/root/o", given=b"more")
-    guest.run("systemctl start lms-archive.service")
-    assert guest.lmsctl("status")["sequence"] == before + 1
-    assert guest.state("lms-archive.timer") == "active"
