@@ -80,34 +80,39 @@ def archive(setting: Setting, endorsement_auth: Secret = NO_SECRET) -> PlatformS
             archived_at=state.time_floor,
             unarchived=bool(refusals),
         )
+    state, confirmed = _confirmed(state, lines)
     setting.store.save(state)
-    state = _confirm(setting, state, lines, refusals)
+    if confirmed is not None:
+        _show(confirmed, lines, refusals)
     if refusals:
         others = f"; {len(refusals) - 1} more places refused" if len(refusals) > 1 else ""
         raise type(refusals[0])(f"cannot archive everywhere: {refusals[0]}{others}")
     return state
 
 
-def _confirm(
-    setting: Setting, state: PlatformState, lines: Mapping[str, Line], refusals: list[LmsError]
-) -> PlatformState:
+def _confirmed(state: PlatformState, lines: Mapping[str, Line]) -> tuple[PlatformState, bytes | None]:
     """Where an authority has this package, the trust list without the TPMs before this one counts (PROTOCOL §6).
 
-    A later list that came meanwhile stands: what it says of them is the owner's newer word.
+    With that list, which the authorities have to see then; a later one that came meanwhile stands, because what it
+    says of them is the owner's newer word.
     """
-    confirmed = any(d.identity in lines and d.held == state.sequence for d in state.destinations)
-    if state.confirmed_list is None or not confirmed:
-        return state
+    held = any(d.identity in lines and d.held == state.sequence for d in state.destinations)
+    if state.confirmed_list is None or not held:
+        return state, None
     document, known = state.confirmed_list, trust_list_of(state)
-    counts = known is None or read_trust_list(document, read_owner(state.owner_document)).number > known.number
-    state = replace(state, trust_list=document if counts else state.trust_list, confirmed_list=None)
-    setting.store.save(state)
-    for line in lines.values() if counts else ():
+    state = replace(state, confirmed_list=None)
+    if known is not None and read_trust_list(document, read_owner(state.owner_document)).number <= known.number:
+        return state, None
+    return replace(state, trust_list=document), document
+
+
+def _show(trust_list: bytes, lines: Mapping[str, Line], refusals: list[LmsError]) -> None:
+    """Have the authorities see a trust list now; one that does not sees it in its next session."""
+    for line in lines.values():
         try:
-            line.upload(document)
+            line.upload(trust_list)
         except LmsError as error:
             refusals.append(error)
-    return state
 
 
 def _require_destination(state: PlatformState) -> None:
