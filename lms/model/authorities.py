@@ -189,6 +189,7 @@ class Kind(Enum):
 
     PACKAGE = "MigrationPackage"
     RELEASED_PACKAGE = "ReleasedPackage"
+    REWRAPPED_PACKAGE = "RewrappedPackage"
     ENROLMENT_REQUEST = "EnrolmentRequest"
     ENROLMENT_GRANT = "EnrolmentGrant"
     RESTORE_REQUEST = "RestoreRequest"

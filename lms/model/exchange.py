@@ -228,3 +228,11 @@ class ReleasedPackage:
     package: bytes
     blobs: tuple[ReleasedBlob, ...]
     approval: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RewrappedPackage:
+    """The outer wraps of a package for a platform that is known already; no inner key comes with them."""
+
+    package_id: UUID
+    blobs: tuple[ReleasedBlob, ...]

@@ -118,7 +118,7 @@ def install(
     )
     setting.store.save(restored)
     setting.store.sweep()
-    _make_room(setting, target.drsk_handle, key.key_id, target.replace_foreign, owner_auth)
+    make_room(setting, target.drsk_handle, key.key_id, target.replace_foreign, owner_auth)
     setting.tpm.persist(target.srk_handle, imported, target.drsk_handle, owner_auth)
     return restored
 
@@ -158,7 +158,8 @@ def _birth(key: MigratingKey, state: PlatformState | None) -> Birth | None:
     return Birth(certification.creation_data, certification.attestation, ak, certification.certificate)
 
 
-def _make_room(setting: Setting, handle: int, expected: Name, allowed: Name | None, owner_auth: Secret) -> None:
+def make_room(setting: Setting, handle: int, expected: Name, allowed: Name | None, owner_auth: Secret) -> None:
+    """Evict a foreign key that may go. Raises HandleOccupied."""
     # Looked at again: the restore took its time, and others use the TPM too.
     refuse_foreign(setting, handle, expected, allowed)
     found = setting.tpm.read_public(handle)

@@ -26,6 +26,7 @@ from lms.service.diagnosis import Reason, diagnose
 from lms.service.enroll import trust_list_of, trusted_authority
 from lms.service.installing import Credentials, Target, finish, install, recoverable, refuse_foreign
 from lms.service.line import Chip, Whereabouts, open_line, shown_sequence
+from lms.service.putting_back import put_back
 from lms.service.restore import Restored
 from lms.service.setting import NO_SECRET, PreparedTpm, Setting, check_clock, genuine_ek, prepare_tpm
 from lms.service.signing import PlatformSigner, make_signing_key
@@ -105,7 +106,7 @@ class _Taken:
 def restore_by_authority(
     setting: Setting, order: AuthorityOrder, owner_auth: Secret, endorsement_auth: Secret
 ) -> Restored:
-    """Bring the DRSK back from whichever authority releases it.
+    """Bring the DRSK back: into the TPM that it was in at once, into another from whichever authority releases it.
 
     Raises ApprovalPending with the request's digits as long as the owner has not approved, NoAuthority, Denied,
     AlreadyReleased, HandleOccupied, the errors of connection, acceptance and TPM.
@@ -120,7 +121,13 @@ def restore_by_authority(
         return Restored(finished, reason, finished != state, age_known=True)
     lost = _lost(order, state)
     refuse_foreign(setting, lost.drsk_handle, lost.drsk, order.replace_foreign)
-    prepared = prepare_tpm(setting, lost.algorithm, lost.srk_handle, owner_auth, unverified_tpm=order.unverified_tpm)
+    accepted = order.unverified_tpm or (state is not None and _is_recorded(setting, state))
+    prepared = prepare_tpm(setting, lost.algorithm, lost.srk_handle, owner_auth, unverified_tpm=accepted)
+    if state is not None:
+        back = put_back(setting, state, prepared, lost.authorities, order.replace_foreign, owner_auth, endorsement_auth)
+        if back is not None:
+            setting.store.save_pending(None)
+            return Restored(finish(setting, back, owner_auth, endorsement_auth), reason, True, age_known=True)
     pending = _ensure_request(setting, lost, prepared)
     _judge_approval(order, lost, pending)
     try:
@@ -131,6 +138,11 @@ def restore_by_authority(
     restored = install(setting, state, taken.target, prepared, taken.imported, taken.credentials, owner_auth)
     setting.store.save_pending(None)
     return Restored(finish(setting, restored, owner_auth, endorsement_auth), reason, True, age_known=state is not None)
+
+
+def _is_recorded(setting: Setting, state: PlatformState) -> bool:
+    """Whether this is the TPM of the state, which was accepted when the platform came to it."""
+    return name_of(setting.tpm.endorsement_keys()[0].public) == state.ek_name
 
 
 def _judge_approval(order: AuthorityOrder, lost: _Lost, pending: PendingRestore) -> None:

@@ -23,6 +23,7 @@ from lms.model.exchange import (
     RestoreAnnex,
     RestoreApproval,
     RestoreRequest,
+    RewrappedPackage,
 )
 from lms.model.packages import Signed
 from lms.model.tpm import Attestation, Credential, OuterWrap
@@ -218,22 +219,24 @@ _TRUST_LIST = _element(
         _element(Withdrawal, one("@ID", "identity", _IDENTITY), one("@Since", "since", TIME)),
     ),
 )
+_BLOBS = many(
+    "Released",
+    "blobs",
+    _element(
+        ReleasedBlob,
+        one("@KeyID", "key_id", NAME),
+        one("Duplicate", "outer.duplicate", BASE64),
+        one("EncryptedSeed", "outer.seed", BASE64),
+        parts={"outer": OuterWrap},
+    ),
+)
 _RELEASED = _element(
     ReleasedPackage,
     one("Package", "package", BASE64),
-    many(
-        "Released",
-        "blobs",
-        _element(
-            ReleasedBlob,
-            one("@KeyID", "key_id", NAME),
-            one("Duplicate", "outer.duplicate", BASE64),
-            one("EncryptedSeed", "outer.seed", BASE64),
-            parts={"outer": OuterWrap},
-        ),
-    ),
+    _BLOBS,
     one("RestoreApproval", "approval", BASE64),
 )
+_REWRAPPED = _element(RewrappedPackage, one("PackageID", "package_id", UUID_TEXT), _BLOBS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +267,7 @@ RESTORE_ANNEX: Final = _document("RestoreAnnex", _ANNEX)
 RESTORE_APPROVAL: Final = _document("RestoreApproval", _RESTORE_APPROVAL, 16 * MIB)
 TRUST_LIST: Final = _document("TrustList", _TRUST_LIST, 8 * MIB)
 RELEASED_PACKAGE: Final = _document("ReleasedPackage", _RELEASED, 112 * MIB)
+REWRAPPED_PACKAGE: Final = _document("RewrappedPackage", _REWRAPPED)
 DOCUMENTS: Final = {
     exchange.kind.root: exchange
     for exchange in (
@@ -274,6 +278,7 @@ DOCUMENTS: Final = {
         RESTORE_APPROVAL,
         TRUST_LIST,
         RELEASED_PACKAGE,
+        REWRAPPED_PACKAGE,
     )
 }
 

@@ -22,6 +22,7 @@ from lms.model.exchange import (
     RestoreAnnex,
     RestoreApproval,
     RestoreRequest,
+    RewrappedPackage,
     VerifiedRestoreRequest,
 )
 from lms.model.keys import Name
@@ -29,7 +30,13 @@ from lms.model.owner import Owner
 from lms.model.packages import Signed
 from lms.model.trust import Identity, Pair, Role, TrustList
 from lms.wire.certificates import SignerRule, judge_signer
-from lms.wire.exchange_v1 import RELEASED_PACKAGE, RESTORE_ANNEX, RESTORE_APPROVAL, RESTORE_REQUEST
+from lms.wire.exchange_v1 import (
+    RELEASED_PACKAGE,
+    RESTORE_ANNEX,
+    RESTORE_APPROVAL,
+    RESTORE_REQUEST,
+    REWRAPPED_PACKAGE,
+)
 from lms.wire.request_proofs import (
     attestation_key,
     check_request_id,
@@ -133,11 +140,28 @@ def read_released_package(document: bytes, ma_id: UUID, owner: Owner, trust_list
     """
     released, signed = RELEASED_PACKAGE.read(document)
     assert isinstance(released, ReleasedPackage)
+    _check_releaser(signed, ma_id, owner, trust_list)
+    return released
+
+
+def read_rewrapped_package(
+    document: bytes, ma_id: UUID, owner: Owner, trust_list: TrustList | None
+) -> RewrappedPackage:
+    """What this MA passed on to a pair that it knows: signed by its TLS key. The blobs in it are still to be judged.
+
+    Raises the errors of `judge_signer`, WrongRole where another authority signed.
+    """
+    rewrapped, signed = REWRAPPED_PACKAGE.read(document)
+    assert isinstance(rewrapped, RewrappedPackage)
+    _check_releaser(signed, ma_id, owner, trust_list)
+    return rewrapped
+
+
+def _check_releaser(signed: Signed, ma_id: UUID, owner: Owner, trust_list: TrustList | None) -> None:
     # The time of a release is nowhere in it: withdrawn is withdrawn.
     signer = _authority(signed, owner, trust_list, datetime.max.replace(tzinfo=UTC))
     if signer != ma_id:
         raise WrongRole(f"cannot take what authority {signer} released: it was asked of {ma_id}")
-    return released
 
 
 def _pairs(trust_list: TrustList, platform_id: UUID) -> set[Pair]:

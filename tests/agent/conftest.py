@@ -13,6 +13,8 @@ import pytest
 from lms.adapters.authority import AuthorityClient
 from lms.assembly import utc_now
 from lms.service.enroll import enroll_authority
+from lms.service.setting import NO_SECRET
+from lms.wire.tpm.public import name_of
 from tests.support.authority import Program, kept_port
 from tests.support.bus import POLICIES, PolicyKit
 from tests.support.daemon import Daemon
@@ -61,14 +63,13 @@ def serving(house: House, port: int):
 
 @pytest.fixture(scope="session")
 def lost_machine(tmp_path_factory):
-    """A machine whose keys an authority has and that lost them, with authority and owner; all switched off: copy it."""
+    """A machine on a new board, whose keys an authority has, with authority and owner; all switched off: copy it."""
     directory = tmp_path_factory.mktemp("lost")
     with kept_port() as port:
         office, house = Office(now=utc_now()), House(directory / "house", chip=False)
         house.directory.mkdir()
         house.begin(office, f"https://127.0.0.1:{port}")
         machine = Platform(directory / "machine")
-        ca = machine.machine.manufacture(directory / "ca")
         with serving(house, port), machine, ExitStack() as closing:
             machine.now = utc_now()
 
@@ -82,7 +83,11 @@ def lost_machine(tmp_path_factory):
             approve_platform(machine, office)
             enroll_authority(machine.setting, None, OWNER_AUTH)
             machine.archive()
-            machine.evict()
+        board = Platform(directory / "board", disk_of=directory / "machine")
+        ca = board.machine.manufacture(directory / "ca")
+        with board:
+            board.tpm.trust_salt(name_of(board.tpm.endorsement_keys()[0].public))
+            board.tpm.set_owner_auth(NO_SECRET, OWNER_AUTH)
         yield SimpleNamespace(directory=directory, ca=ca, office=office, port=port)
 
 
@@ -95,8 +100,8 @@ def lose(lost_machine, machines, bus, tmp_path):
     running = []
 
     def make(*, unasked: bool = False, **environment: str) -> SimpleNamespace:
-        disk = lost_machine.directory / "machine"
-        machine = machines(disk_of=disk, tpm_of=disk)
+        board = lost_machine.directory / "board"
+        machine = machines(disk_of=board, tpm_of=board)
         machine.let_go()
         roots = f'["{lost_machine.ca.root}", "{lost_machine.ca.issuer}"]'
         how = {"ek_roots": roots, "restore_unasked": "true" if unasked else "false"}

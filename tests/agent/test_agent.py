@@ -49,7 +49,7 @@ async def test_a_click_restores_the_keys_with_the_owners_approval(bus, polkitd, 
     ours = desktop.start_agent()
     seen = await asyncio.to_thread(desktop.shown)
     assert (seen.title, seen.actions) == (NEEDED, ("restore", "details", "later"))
-    assert "The recoverable key is gone from its handle." in seen.body
+    assert "This machine has another TPM than the one it was provisioned with" in seen.body
     async with client(bus.address) as root:
         await owned(root.connection, _POLKIT)
         async with agent(bus, answers=True, of=ours.pid) as asked:

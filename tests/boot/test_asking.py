@@ -1,4 +1,7 @@
-"""A machine that starts without its keys asks its authorities by itself, and has them when the owner says yes."""
+"""A machine that starts without its keys asks its authorities by itself, and has them when the owner says yes.
+
+In the TPM that had them they are back at once, without his yes.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ import pytest
 from lms.link.connection import Target
 from lms.link.objects import OBJECT_MANAGER
 from lms.names import APPROVAL, BUS_NAME, JOB, RESTORED, ROOT_PATH
-from tests.kills.conftest import ground, software
+from lms.service.setting import NO_SECRET
+from tests.kills.conftest import chip, ground, software
 from tests.support.asynchronous import in_loop
-from tests.support.platform import PRECIOUS
+from tests.support.platform import OWNER_AUTH, PRECIOUS
 from tests.support.world import World
 
-__all__ = ["ground", "software"]
+__all__ = ["chip", "ground", "software"]
 
 pytestmark = pytest.mark.slow
 
@@ -71,3 +75,29 @@ async def test_what_was_approved_while_it_was_off_comes_at_once(world):
         assert (job["Result"], job["Message"]) == ("done", "")
         await world.end()
         assert world.platform.unseal(world.child) == PRECIOUS
+
+
+@pytest.fixture(params=["software", "chip"])
+def own(request) -> World:
+    """A machine with its own TPM, which asks; the authority is in either mode."""
+    world = request.getfixturevalue(request.param).world("put_back")
+    world.configured, world.lost_its_key = {"restore_unasked": "true"}, False
+    return world
+
+
+@pytest.mark.parametrize("blob", [True, False], ids=["from its blob", "through the authority"])
+@in_loop
+async def test_the_tpm_that_had_the_key_gets_it_back_unasked_and_unapproved(own, blob):
+    machine = own.platform
+    async with own:
+        async with own.away(own.daemon, *([own.authority] if blob else [])):
+            machine.evict()
+            machine.tpm.set_owner_auth(OWNER_AUTH, NO_SECRET)  # there is nobody to be asked for it
+            if not blob:
+                machine.lose_blob()
+            machine.let_go()
+        (path,) = await restores(own)
+        job = await own.us.until(path, "finished")
+        assert (job["Result"], job["Answer"]["was"]) == ("done", "drsk-absent")
+        await own.end()
+        assert machine.unseal(own.child) == PRECIOUS

@@ -30,8 +30,11 @@ SAMPLES = {
     ("restore_by_authority", Cut.COMMAND): 2,
     ("restore_by_authority", Cut.FILE): 2,
     ("restore_by_authority", Cut.STATEMENT): 2,
+    ("put_back", Cut.COMMAND): 2,
+    ("put_back", Cut.FILE): 3,
+    ("put_back", Cut.STATEMENT): 1,
 }
-CHIP_SAMPLES = {("restore_by_authority", Cut.REWRAP): 1}
+CHIP_SAMPLES = {("restore_by_authority", Cut.REWRAP): 1, ("put_back", Cut.REWRAP): 1}
 
 
 def named(value) -> str:

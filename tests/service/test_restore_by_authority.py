@@ -207,6 +207,7 @@ def test_a_key_that_no_authority_holds_is_said_to_be_so(machines):
     platform.provision(office.token)
     platform.enroll()
     platform.evict()
+    platform.lose_blob()
     with pytest.raises(NoAuthority):
         restore(platform)
 
@@ -299,15 +300,3 @@ def test_a_cleared_tpm_gets_its_keys_back(lost, machines, tmp_path):
     restored = restore(cleared, approval=office.approve(request_of(cleared)))
     assert restored.reason is Reason.CLEARED_TPM
     assert cleared.unseal(child) == PRECIOUS
-
-
-def test_an_absent_key_comes_back_by_its_own_tpm(lost, machines, tmp_path):
-    _, office, authority, child = lost
-    same = machines(disk_of=tmp_path / "world/machine", tpm_of=tmp_path / "world/machine")
-    same.now, same.connect = NOW, authority.connect
-    same.evict()
-    with pytest.raises(ApprovalPending):
-        restore(same)
-    restored = restore(same, approval=office.approve(request_of(same)))
-    assert restored.reason is Reason.DRSK_ABSENT
-    assert same.unseal(child) == PRECIOUS

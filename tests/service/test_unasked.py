@@ -43,6 +43,9 @@ def test_a_machine_that_lost_its_keys_asks(lost):
 def test_one_that_has_them_does_not(archived):
     archived.store.save(replace(archived.state, to_enroll=(str(uuid4()),)))
     assert begun(archived) == []
+
+
+def test_one_whose_key_was_evicted_puts_it_back_whoever_knows_it(archived):
     archived.evict()
     assert begun(archived) == ["restore"]
 

@@ -23,6 +23,7 @@ ACTS: Final[Mapping[str, str | None]] = {
     "archive": "register",
     "restore_by_token": "archive",
     "restore_by_authority": "archive",
+    "put_back": "archive",
 }
 _ON_ANOTHER_BOARD: Final = ("restore_by_token", "restore_by_authority")
 
@@ -77,7 +78,9 @@ class Bench:
         of = None if before is None else self.uncut(before).world
         self._runs += 1
         directory = self._directory / f"run{self._runs}"
-        return World(self._ground, directory, of=of, new_tpm=act in _ON_ANOTHER_BOARD, chip=self._chip)
+        world = World(self._ground, directory, of=of, new_tpm=act in _ON_ANOTHER_BOARD, chip=self._chip)
+        world.lost_its_key = act == "put_back"
+        return world
 
     def uncut(self, act: str) -> Uncut:
         """Run it once, undisturbed."""

@@ -20,6 +20,7 @@ from lms.model.exchange import (
     RestoreAnnex,
     RestoreApproval,
     RestoreRequest,
+    RewrappedPackage,
 )
 from lms.model.owner import RecoverySheet, SheetAuthority
 from lms.model.secret import Secret
@@ -213,4 +214,5 @@ def examples() -> dict[str, tuple[str, object, SoftwareSigner]]:
         "restore-approval": ("RestoreApproval", approved, world.signer),
         "trust-list": ("TrustList", trust_list(Identity(Role.PLATFORM, uuid("stolen"))), world.signer),
         "released-package": ("ReleasedPackage", released, authority),
+        "rewrapped-package": ("RewrappedPackage", RewrappedPackage(package_id, released.blobs), authority),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import tomllib  # noqa: F401 - the configuration loads it late, when nobody may read it any more
 
 from tests.support.bus import NOBODY
 

@@ -192,6 +192,11 @@ class Platform:
         self.tpm.trust_salt(name_of(self.tpm.endorsement_keys()[0].public))
         self.tpm.evict(handle, OWNER_AUTH)
 
+    def lose_blob(self, private: bytes = b"") -> None:
+        """As it is of an adopted key, whose blob never was here; or put another one into its place."""
+        drsk = self.state.require_drsk()
+        self.store.save(replace(self.state, drsk=replace(drsk, key=replace(drsk.key, private=private))))
+
     def clear(self) -> None:
         """TPM2_Clear, as the firmware does it."""
         self.let_go()

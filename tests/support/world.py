@@ -155,6 +155,7 @@ class World:
         self._away: set[Program] = set()
         self.directory = directory
         self.configured: dict[str, str] = {}  # more of `lms.toml` of the machine
+        self.lost_its_key = False  # evicted, and no blob of it is here
         self.office = Office(now=now()) if of is None else replace(of.office, sheets=dict(of.office.sheets))
         if of is not None:
             shutil.copytree(of.directory / "house", directory / "house", ignore=shutil.ignore_patterns("log", ".lock"))
@@ -172,6 +173,10 @@ class World:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             stack.enter_context(self.platform)
+            if self.lost_its_key:
+                self.platform.evict()
+                self.platform.lose_blob()
+                self.platform.let_go()
             if self.house.machine is not None:
                 stack.callback(self.house.machine.remove)
                 self.house.machine.start()
@@ -371,3 +376,6 @@ class World:
 
     async def restore_by_authority(self) -> None:
         await self.act("Restore", {"unverified-tpm": True}, **{OWNER_AUTH: AUTH.reveal()})
+
+    async def put_back(self) -> None:
+        await self.act("Restore", **{OWNER_AUTH: AUTH.reveal()})

@@ -28,6 +28,7 @@ ABOUT = {
     "RestoreApproval": {"request", "package", "not-before", "not-after", "stolen"},
     "TrustList": {"number", "owner", "issued", "platforms", "authorities", "withdrawn"},
     "ReleasedPackage": set(),
+    "RewrappedPackage": set(),
 }
 
 

@@ -77,7 +77,7 @@ def _afterwards(event: Event, examined: Examined) -> Iterator[Answer]:
     """What has to be done then, and who has to do it."""
     kinds = {one["kind"] for one in examined.machine.status.get("destinations", ())}
     if DestinationKind.MIGRATION_AUTHORITY.value in kinds:
-        why = f"{_STRANGE[event]}: the owner has to approve the restore, unless both are approved beforehand"
+        why = f"{_STRANGE[event]}: the owner has to approve the restore"
         yield {"why": why, "act": "lmsctl restore"}
     if DestinationKind.RECOVERY_TOKEN.value in kinds:
         why = f"{_STRANGE[event]}: the restore takes the token and its password"

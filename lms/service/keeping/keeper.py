@@ -37,7 +37,7 @@ from lms.service.keeping.access import (
     whose_msa,
 )
 from lms.service.keeping.packages import accept, keep, kept_before, mark_package
-from lms.service.keeping.releases import annex, release
+from lms.service.keeping.releases import annex, kept_package, release, rewrapped
 from lms.service.keeping.requests import (
     deny,
     own_request,
@@ -143,16 +143,15 @@ def _package_id(text: str) -> UUID:
 
 
 def _give_package(call: _Call, id: str) -> bytes:
-    asker, package_id = call.bound, _package_id(id)
-    if all(p.package_id != package_id for p in asker.packages(call.transaction)):
-        raise NotAtAuthority(f"cannot find package {package_id}: it is not here")
-    document = call.transaction.package(package_id)
-    assert document is not None
-    return document
+    return kept_package(call.transaction, call.bound, _package_id(id))
 
 
 def _give_released(call: _Call, id: str) -> bytes:
     return release(call.setting, call.transaction, call.claim, _request_id(id))
+
+
+def _give_rewrapped(call: _Call, id: str) -> bytes:
+    return rewrapped(call.setting, call.transaction, call.bound, _package_id(id))
 
 
 def _give_enrolment(call: _Call, id: str) -> bytes:
@@ -184,6 +183,7 @@ def _give_trust_list(call: _Call, id: str) -> bytes:
 GIVEN: Final[dict[Kind, Callable[[_Call, str], bytes]]] = {
     Kind.PACKAGE: _give_package,
     Kind.RELEASED_PACKAGE: _give_released,
+    Kind.REWRAPPED_PACKAGE: _give_rewrapped,
     Kind.ENROLMENT_REQUEST: _give_enrolment,
     Kind.RESTORE_REQUEST: _give_restore,
     Kind.ENROLMENT_GRANT: _give_grant,

@@ -1,12 +1,14 @@
 """Letting a package out: the annex that names it, and its release to an approved pair (PROTOCOL §3, §6).
 
 The MA passes the outer wrap on and never has an inner key: what it hands out opens on one chip, that of the
-approval. It releases once, to one pair, until the MSA says otherwise.
+approval, or the one that kept the inner key. It releases once, to one pair, until the MSA says otherwise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from uuid import UUID
 
 from lms.errors import AlreadyReleased, ApprovalPending, NotAtAuthority, NotAuthorised, WrongDestination
 from lms.model.authorities import KeptRelease, KeptRequest, RequestKind
@@ -16,15 +18,16 @@ from lms.model.exchange import (
     ReleasedPackage,
     RestoreAnnex,
     RestoreApproval,
+    RewrappedPackage,
 )
 from lms.model.packages import MigratingKey, MigrationBlob, MigrationPackage
 from lms.model.trust import Pair
 from lms.ports import VaultTransaction
-from lms.service.keeping.access import Served, Station, served_owners
+from lms.service.keeping.access import Bound, Served, Station, served_owners
 from lms.service.keeping.requests import own_request
 from lms.service.keeping.sessions import Claim
 from lms.service.keeping.setting import AuthoritySetting
-from lms.wire.exchange_v1 import RELEASED_PACKAGE, RESTORE_ANNEX
+from lms.wire.exchange_v1 import RELEASED_PACKAGE, RESTORE_ANNEX, REWRAPPED_PACKAGE
 from lms.wire.package_v1 import read_package
 from lms.wire.restoration import read_restore_approval, read_restore_request
 from lms.wire.signature import sign
@@ -104,18 +107,62 @@ def release(setting: AuthoritySetting, transaction: VaultTransaction, claim: Cla
 def _rewrapped(
     setting: AuthoritySetting, document: bytes, approval: RestoreApproval, claim: Claim
 ) -> tuple[ReleasedBlob, ...]:
-    package = read_package(document).content
     destination = setting.identity.destination
     granted = {entry.key_id for entry in approval.entries if entry.destination_id == destination}
-    blobs = tuple(
-        ReleasedBlob(key.key_id, setting.key.rewrap(key.key_id, blob.outer, claim.srk))
-        for key in package.migrating_keys
-        if key.key_id in granted
-        for blob in _ours(setting, package, key)
-    )
+    blobs = _passed_on(setting, document, claim, lambda key: key.key_id in granted)
     if {blob.key_id for blob in blobs} != granted or not blobs:
         raise WrongDestination("cannot release: the approval names keys that the package does not hold for us")
     return blobs
+
+
+def _passed_on(
+    setting: AuthoritySetting, document: bytes, claim: Claim, wanted: Callable[[MigratingKey], bool]
+) -> tuple[ReleasedBlob, ...]:
+    """The outer wraps of the keys that are wanted, from our vault to the SRK of the TPM that asks."""
+    package = read_package(document).content
+    return tuple(
+        ReleasedBlob(key.key_id, setting.key.rewrap(key.key_id, blob.outer, claim.srk))
+        for key in filter(wanted, package.migrating_keys)
+        for blob in _ours(setting, package, key)
+    )
+
+
+def rewrapped(setting: AuthoritySetting, transaction: VaultTransaction, asker: Bound, package_id: UUID) -> bytes:
+    """The RewrappedPackage for a pair that had the keys: it opens where the inner key is kept, on the TPM that made it.
+
+    No approval, and no release: the next one is judged as if this had not been. Raises NotAuthorised, NotAtAuthority,
+    WrongDestination.
+    """
+    if not _had_the_keys(transaction, asker):
+        raise NotAuthorised("cannot pass keys on without an approval: this TPM is not known to have had them")
+    document = kept_package(transaction, asker, package_id)
+    blobs = _passed_on(setting, document, asker.claim, lambda key: key.key_id in asker.platform.drsk_names)
+    if not blobs:
+        raise WrongDestination(f"cannot pass package {package_id} on: it holds no key of this platform for us")
+    return sign(REWRAPPED_PACKAGE.write(RewrappedPackage(package_id, blobs)), setting.signer(asker.served.kept))
+
+
+def _had_the_keys(transaction: VaultTransaction, asker: Bound) -> bool:
+    """Whether this pair made the oldest package, which never goes, or archived after its release.
+
+    A pair that the trust list names may come of an approval whose time passed before anything was released: it has
+    that approval's inner key, and must not get the outer wrap for it without another one.
+    """
+    pair = asker.claim.pair
+    releases = asker.served.releases(transaction, asker.claim.platform_id)
+    if any(r.confirmed and Pair(r.ek_name, r.srk_name) == pair for r in releases):
+        return True
+    oldest = transaction.package(asker.packages(transaction)[-1].package_id) if asker.packages(transaction) else None
+    return oldest is not None and read_package(oldest).content.header.source.parent_name == pair.srk_name
+
+
+def kept_package(transaction: VaultTransaction, asker: Bound, package_id: UUID) -> bytes:
+    """A package of the platform that asks. Raises NotAtAuthority."""
+    if all(p.package_id != package_id for p in asker.packages(transaction)):
+        raise NotAtAuthority(f"cannot find package {package_id}: it is not here")
+    document = transaction.package(package_id)
+    assert document is not None
+    return document
 
 
 def _begin(

@@ -24,6 +24,7 @@ MATRIX = """
 | Query | no | own requests | own requests | all of its | own requests | all of its | all of its | own requests | own requests | its queue | its queue | no |
 | Download MigrationPackage | no | no | no | yes | no | yes | none | no | no | no | no | no |
 | Download ReleasedPackage | no | none | waits | yes | none | none | none | none | none | no | no | no |
+| Download RewrappedPackage | no | no | no | no | no | yes | none | no | no | no | no | no |
 | Download EnrolmentGrant | no | none | none | none | yes | none | none | none | none | no | no | no |
 | Download EnrolmentRequest | no | no | no | no | no | no | no | no | no | yes | none | no |
 | Download RestoreRequest | no | no | no | no | no | no | no | no | no | yes | none | no |
@@ -129,6 +130,7 @@ class Scene:
             ids = {
                 Kind.PACKAGE: self.package,
                 Kind.RELEASED_PACKAGE: who.request,
+                Kind.REWRAPPED_PACKAGE: self.package,
                 Kind.ENROLMENT_REQUEST: self.enrolment_id,
                 Kind.ENROLMENT_GRANT: self.enrolment_id,
             }
