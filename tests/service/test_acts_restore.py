@@ -28,9 +28,10 @@ from lms.wire.certificates import OwnerSigner
 from lms.wire.signature import sign
 from lms.wire.token_v1 import read_sheet, write_sheet
 from lms.wire.trust_list import read_trust_list
-from tests.support.acts import OpenedHere, act, call_of, run
+from tests.support.acts import act, call_of, run
 from tests.support.documents import NOW, PASSWORD, make_owner, signed_token, uuid
 from tests.support.migration import Authority, Office, approve_platform
+from tests.support.opening import OpenedHere
 from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform, no_authority
 
 _ASKED = {"unverified-tpm": True}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from lms.adapters.opener import OpenerProcess
 from lms.model.jobs import JobResult, JobState
 from lms.service.acts.restore import POLL_S
 from tests.support.documents import NOW, PASSWORD, signed_token
 from tests.support.jobs import Jobs
 from tests.support.migration import BOTH_MODES, Office, enrolled
+from tests.support.opening import OpenedHere
 from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform, no_authority
 
 _OPTIONS = {"unverified-tpm": True}
@@ -87,7 +87,7 @@ def test_the_token_is_opened_once_for_as_long_as_the_job_waits(lost, machines):
     """A wrong password is asked for again, and the right one is not tried at each look for the approval."""
     opened = []
 
-    class Counting(OpenerProcess):
+    class Counting(OpenedHere):
         def vouch(self, owner) -> None:
             opened.append(owner)
             super().vouch(owner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lms.adapters.opener import OpenerProcess
 from lms.errors import FileProblem, HandleOccupied, KeyNotFound, OwnerAuthFailed, UnconfirmedPackage
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
 from lms.model.platform import Health
@@ -36,7 +37,7 @@ def assert_restored(platform, package) -> None:
 def test_a_new_machine_gets_the_key_and_its_children(platform, token, package, child):
     with pytest.raises(KeyNotFound):
         platform.unseal(child)
-    restored = platform.restore(token, package, confirmed_key=name_in(package).digits)
+    restored = platform.restore(token, package, opener=OpenerProcess, confirmed_key=name_in(package).digits)
     assert (restored.reason, restored.changed, restored.age_known) == (Reason.NO_STATE, True, False)
     assert_restored(platform, package)
     assert restored.state.sequence == 2
@@ -48,7 +49,7 @@ def test_another_tpm_below_the_old_disk(machines, archived_machine, token, packa
     birth = platform.state.require_drsk().birth
     with pytest.raises(KeyNotFound):
         platform.unseal(child)
-    restored = platform.restore(token, package)
+    restored = platform.restore(token, package, opener=OpenerProcess)
     assert (restored.reason, restored.changed, restored.age_known) == (Reason.OTHER_TPM, True, True)
     assert_restored(platform, package)
     assert restored.state.require_drsk().birth == birth

@@ -41,7 +41,7 @@ def assert_untouched(platform, before) -> None:
 def test_a_wrong_password(needy, token, package, password):
     before = needy.state
     with pytest.raises(WrongPassword):
-        needy.restore(token, package, password=password)
+        needy.restore(token, package, password=password, opener=OpenerProcess)
     assert_untouched(needy, before)
     needy.restore(token, package)
     assert_restored(needy, package)
@@ -56,7 +56,7 @@ def test_no_password_is_no_password(token):
 def test_the_token_of_another_owner(needy, token, stranger, package):
     before = needy.state
     with pytest.raises(OwnerMismatch):
-        needy.restore(stranger, package)
+        needy.restore(stranger, package, opener=OpenerProcess)
     assert_untouched(needy, before)
     needy.restore(token, package)
     assert_restored(needy, package)

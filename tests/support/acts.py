@@ -9,32 +9,12 @@ from types import MappingProxyType
 from typing import Any
 
 from lms.adapters.store import RecoveryDirectory
-from lms.model.owner import Owner
 from lms.model.registered import ROOT, Caller
-from lms.model.release import Release, ReleaseRequest
 from lms.model.secret import Secret
-from lms.opener import open_token
 from lms.service.acts import ACTS, ALONE, Call
-from lms.service.releasing import release_and_grant
 from tests.support.platform import Platform
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
-
-
-class OpenedHere:
-    """`lms.ports.TokenOpener` without a process between: a token is opened by its password all the same."""
-
-    def __init__(self, token: bytes, password: Secret) -> None:
-        self._token, self._password = token, password
-
-    def vouch(self, owner: Owner) -> None:
-        """Go on only where the password opens the token of this owner."""
-        opened, _ = open_token(self._token, self._password)
-        assert opened.document == owner.document
-
-    def release(self, request: ReleaseRequest) -> Release:
-        """What the token gives to a new TPM."""
-        return release_and_grant(request, *open_token(self._token, self._password))
 
 
 def call_of(

@@ -193,6 +193,7 @@ def make_token(world: OwnerWorld) -> EmergencyRecoveryToken:
     return replace(empty, sealed=seal_seed(empty, world.seed, PASSWORD))
 
 
+@cache
 def signed_token(world: OwnerWorld) -> bytes:
     """The token file."""
     return sign(write_token(make_token(world)), world.signer)

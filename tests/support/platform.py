@@ -28,7 +28,7 @@ from lms.model.platform import PlatformState
 from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
 from lms.model.trust import TrustList
-from lms.ports import RemoteAuthority
+from lms.ports import RemoteAuthority, TokenOpener
 from lms.process import run_program
 from lms.service.archive import archive
 from lms.service.enroll import enroll_token
@@ -38,6 +38,7 @@ from lms.service.setting import NO_SECRET, Setting
 from lms.wire.anchor import read_owned_token
 from lms.wire.package_v1 import read_package
 from lms.wire.tpm.public import Attributes, name_of, sealed_template
+from tests.support.opening import OpenedHere
 from tests.support.swtpm import SoftwareTpm
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -166,12 +167,18 @@ class Platform:
         return archive(self.setting)
 
     def restore(
-        self, token: Token, package: bytes, password: bytes | None = None, owner_auth: Secret = OWNER_AUTH, **changes
+        self,
+        token: Token,
+        package: bytes,
+        password: bytes | None = None,
+        owner_auth: Secret = OWNER_AUTH,
+        opener: Callable[[bytes, Secret], TokenOpener] = OpenedHere,
+        **changes,
     ) -> Restored:
         """Restore with the token; `changes` go to the order."""
         order = RestoreOrder(package, token.owner, SRK_HANDLE, DRSK_HANDLE, unverified_tpm=True)
-        opener = OpenerProcess(token.document, Secret(password or token.password))
-        return restore_by_token(self.setting, opener, replace(order, **changes), owner_auth, NO_SECRET)
+        opened = opener(token.document, Secret(password or token.password))
+        return restore_by_token(self.setting, opened, replace(order, **changes), owner_auth, NO_SECRET)
 
     def seal(self) -> SealedObject:
         """What an application keeps below the DRSK."""
