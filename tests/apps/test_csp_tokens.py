@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import struct
 import subprocess
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from lms.service.retrieve import retrieve
 from lms.service.setting import NO_SECRET
 from lms.wire.tpm.foreign import foreign_attributes
 from lms.wire.tpm.public import Attributes
+from tests.support.bus import NOBODY
 from tests.support.containers import Serving, make_pkcs12, openssl
 from tests.support.platform import OWNER_AUTH
 
@@ -186,3 +189,70 @@ def test_what_is_no_store_of_ours_stays_as_it_is(archived, platform, store, addi
     assert file.read_bytes() == before
     assert archived.state.registry.entries == ()
     assert adding(user, officer)["changed"]
+
+
+def hot_journal(names: Path) -> bytes:
+    """A journal of SQLite, of a change of several databases: who rolls it back removes the file that it names."""
+    magic, name = bytes.fromhex("d9d505f920a163d7"), os.fsencode(names)
+    header = magic + struct.pack(">IIIII", 0, 0, 2, 512, 4096)
+    trailer = struct.pack(">I", 0x40000000 // 4096 + 1) + name + struct.pack(">II", len(name), sum(name)) + magic
+    return header.ljust(512, b"\0") + trailer
+
+
+def test_a_journal_names_a_file_that_sqlite_removes(store, tmp_path):
+    """What the next test is about: SQLite does this, whoever wrote the journal."""
+    (tmp_path / "precious").write_bytes(b"precious")
+    (store / "tpm2_pkcs11.sqlite3-journal").write_bytes(hot_journal(tmp_path / "precious"))
+    with closing(sqlite3.connect(store / "tpm2_pkcs11.sqlite3")) as database, suppress(sqlite3.DatabaseError):
+        database.execute("SELECT * FROM tokens")  # the journal cut the database to two pages, too
+    assert not (tmp_path / "precious").exists()
+
+
+def of_another_user(store: Path) -> None:
+    os.chown(store, NOBODY, -1)
+
+
+def with_a_journal_of_another_user(store: Path) -> None:
+    os.chown(store / "tpm2_pkcs11.sqlite3-journal", NOBODY, -1)
+
+
+def with_a_file_of_another_user(store: Path) -> None:
+    os.chown(store / "tpm2_pkcs11.sqlite3", NOBODY, -1)
+
+
+def for_all_to_write(store: Path) -> None:
+    store.chmod(0o1777)
+
+
+def for_a_group_to_write(store: Path) -> None:
+    store.chmod(0o770)
+
+
+def below_a_directory_of_another_user(store: Path) -> None:
+    os.chown(store.parent, NOBODY, -1)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        of_another_user,
+        with_a_journal_of_another_user,
+        with_a_file_of_another_user,
+        for_all_to_write,
+        for_a_group_to_write,
+        below_a_directory_of_another_user,
+    ],
+)
+def test_a_store_that_others_write_is_not_opened(adding, store, tmp_path, changed):
+    (tmp_path / "precious").write_bytes(b"precious")
+    (store / "tpm2_pkcs11.sqlite3-journal").write_bytes(hot_journal(tmp_path / "precious"))
+    changed(store)
+    with pytest.raises(NotAStore, match="others than you"):
+        adding(nobody, nobody)
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+def test_a_store_is_found_through_a_link_of_its_owner(adding, archived, store, tmp_path):
+    assert adding(user, officer)["changed"]
+    (tmp_path / "link").symlink_to(store)
+    assert not add_token(Serving(archived), tmp_path / "link", tmp_path / "apps", "host", nobody, nobody)["changed"]

@@ -1,4 +1,4 @@
-"""`csp token`: a token in a PKCS#11 store of tpm2-pkcs11 (schema 8: 1.9), which an unpatched library opens.
+"""`csp token`: a token in a PKCS#11 store, which an unpatched library opens.
 
 A token is a wrapping key that is sealed twice, for the user and for the security officer. The library and its tool seal
 it fixed to the TPM, which refuses that below a key that can move; so the service seals it, and we write it as they do.
@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from lms.apps.acts import Acts, Answer
 from lms.apps.csp.registry import Records
+from lms.apps.csp.store import Store
 from lms.errors import BadRequest, NotAStore, NotProvisioned
 from lms.model.keys import Name
 from lms.model.secret import Secret
@@ -24,8 +24,6 @@ from lms.model.tpm import SealedObject
 from lms.names import DATA, PASSWORD, PRIVATE, PUBLIC
 from lms.wire.tpm.marshal import Writer
 
-_FILE: Final = "tpm2_pkcs11.sqlite3"
-_SCHEMA: Final = 8
 _SALT: Final = 32
 _WRAPPING_KEY: Final = 32
 _AUTHORISATION: Final = 32  # hexadecimal digits of a hash, as many as a TPM takes
@@ -57,43 +55,26 @@ def add_token(
     """
     if not 0 < len(label.encode()) <= _LABEL or not label.isprintable():
         raise BadRequest(f"cannot use this label: 1 to {_LABEL} bytes that can be printed")
-    file = (path / _FILE if path.is_dir() else path).resolve()
+    store = Store.at(path)
     with Records.of(directory) as records:
-        with _store(file) as store:
-            parent = _parent(store, file, acts)
-            changed = store.execute("SELECT 1 FROM tokens WHERE label = ?", (label,)).fetchone() is None
+        with store.changing() as database:
+            parent = _parent(database, store.file, acts)
+            changed = database.execute("SELECT 1 FROM tokens WHERE label = ?", (label,)).fetchone() is None
             if changed:
-                _add(store, parent, label, _sealed(acts, f"{file}:{label}", user(), officer()))
-        changed |= records.ensure(acts, str(file), _content(file))
-    return {"store": str(file), "token": label, "changed": changed}
+                _add(database, parent, label, _sealed(acts, f"{store.file}:{label}", user(), officer()))
+        with store.reading() as database:
+            content = database.serialize()
+        changed |= records.ensure(acts, str(store.file), content)
+    return {"store": str(store.file), "token": label, "changed": changed}
 
 
-@contextmanager
-def _store(file: Path) -> Iterator[sqlite3.Connection]:
-    """A store of which everything is written at its end, or nothing. Raises NotAStore."""
-    try:
-        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, isolation_level=None)) as store:
-            store.execute("BEGIN IMMEDIATE")
-            if store.execute("SELECT schema_version FROM schema").fetchone() != (_SCHEMA,):
-                raise NotAStore(f"cannot use '{file}': it is of another version of tpm2-pkcs11")
-            yield store
-            store.execute("COMMIT")
-    except sqlite3.Error as error:
-        raise NotAStore(f"cannot use '{file}': {error}") from None
-
-
-def _content(file: Path) -> bytes:
-    with _store(file) as store:
-        return store.serialize()
-
-
-def _parent(store: sqlite3.Connection, file: Path, acts: Acts) -> int:
+def _parent(database: sqlite3.Connection, file: Path, acts: Acts) -> int:
     """The number of the primary object that is the recoverable key: a serialized ESYS_TR names handle and Name."""
     status, _ = acts("status", {})
     if not status.get("key-name"):
         raise NotProvisioned("cannot use stores before the platform is provisioned")
     named = Writer().u32(int(status["handle"], 16)).sized(Name.from_text(status["key-name"]))
-    for number, config in store.execute("SELECT id, config FROM pobjects"):
+    for number, config in database.execute("SELECT id, config FROM pobjects"):
         if bytes(named).hex() in str(config).lower():
             return int(number)
     raise NotAStore(f"cannot use '{file}': it has no primary object that is the recoverable key")
@@ -116,12 +97,12 @@ def _seal(acts: Acts, label: str, wrapping_key: bytes, pin: Secret) -> _Sealed:
     return _Sealed(SealedObject(areas[PUBLIC], areas[PRIVATE]), salt)
 
 
-def _add(store: sqlite3.Connection, parent: int, label: str, sealed: tuple[_Sealed, _Sealed]) -> None:
-    token = store.execute(
+def _add(database: sqlite3.Connection, parent: int, label: str, sealed: tuple[_Sealed, _Sealed]) -> None:
+    token = database.execute(
         "INSERT INTO tokens (pid, label, config) VALUES (?, ?, ?)", (parent, label, _CONFIG)
     ).lastrowid
     values = [value for one in sealed for value in (one.key.public, one.key.private, one.salt)]
-    store.execute(
+    database.execute(
         "INSERT INTO sealobjects (tokid, userpub, userpriv, userauthsalt, sopub, sopriv, soauthsalt)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (token, *values),
