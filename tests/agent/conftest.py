@@ -13,8 +13,6 @@ import pytest
 from lms.adapters.authority import AuthorityClient
 from lms.assembly import utc_now
 from lms.service.enroll import enroll_authority
-from lms.service.setting import NO_SECRET
-from lms.wire.tpm.public import name_of
 from tests.support.authority import Program, kept_port
 from tests.support.bus import POLICIES, PolicyKit
 from tests.support.daemon import Daemon
@@ -86,8 +84,7 @@ def lost_machine(tmp_path_factory):
         board = Platform(directory / "board", disk_of=directory / "machine")
         ca = board.machine.manufacture(directory / "ca")
         with board:
-            board.tpm.trust_salt(name_of(board.tpm.endorsement_keys()[0].public))
-            board.tpm.set_owner_auth(NO_SECRET, OWNER_AUTH)
+            board.set_owner_auth()
         yield SimpleNamespace(directory=directory, ca=ca, office=office, port=port)
 
 

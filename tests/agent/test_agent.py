@@ -113,12 +113,19 @@ async def test_what_no_notification_may_ask_for_is_asked_for_at_a_terminal(bus, 
 
 
 @in_loop
-async def test_what_stands_in_the_way_is_told_with_what_to_do(bus, polkitd, in_need):
+async def test_what_stands_in_the_way_is_told_with_what_to_do(
+    bus, polkitd, machines, archived_machine, daemons, desktop
+):
+    board = machines(disk_of=archived_machine)
+    board.set_owner_auth()
+    daemons(board)
+    ours = desktop.start_agent()
+    await asyncio.to_thread(desktop.until, NEEDED)
     async with client(bus.address) as root:
         await owned(root.connection, _POLKIT)
-        async with agent(bus, answers=True, of=in_need.agent.pid):
-            await asyncio.to_thread(in_need.click, "Restore now")
-            seen = await asyncio.to_thread(in_need.until, NOT_RESTORED)
+        async with agent(bus, answers=True, of=ours.pid):
+            await asyncio.to_thread(desktop.click, "Restore now")
+            seen = await asyncio.to_thread(desktop.until, NOT_RESTORED)
     assert seen.body.startswith("Cannot verify the TPM: it carries no EK certificate.\nAdd its maker's CA certificates")
     assert seen.actions == ("restore", "later")
 

@@ -64,8 +64,7 @@ def scene(world, machines, tmp_path):
     for one in (machine, board):
         one.now, one.connect = NOW, authority.connect
     machine.evict()
-    board.tpm.trust_salt(name_of(board.tpm.endorsement_keys()[0].public))
-    board.tpm.set_owner_auth(NO_SECRET, OWNER_AUTH)
+    board.set_owner_auth()
     yield Scene(machine, board, authority.office, authority, child)
     authority.close()
 

@@ -199,6 +199,11 @@ class Platform:
         self.tpm.trust_salt(name_of(self.tpm.endorsement_keys()[0].public))
         self.tpm.evict(handle, OWNER_AUTH)
 
+    def set_owner_auth(self) -> None:
+        """The owner authorisation of a TPM that has none."""
+        self.tpm.trust_salt(name_of(self.tpm.endorsement_keys()[0].public))
+        self.tpm.set_owner_auth(NO_SECRET, OWNER_AUTH)
+
     def lose_blob(self, private: bytes = b"") -> None:
         """As it is of an adopted key, whose blob never was here; or put another one into its place."""
         drsk = self.state.require_drsk()
