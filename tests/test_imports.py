@@ -20,7 +20,7 @@ def loaded(module: str, *names: str) -> list[str]:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
 
 
-@pytest.mark.parametrize("module", ["lms.assembly", "lms.daemon", "lms.boot", "lms.cli.main"])
+@pytest.mark.parametrize("module", ["lms.assembly", "lms.daemon", "lms.boot", "lms.cli.main", "lms.authority.main"])
 def test_what_speaks_to_no_authority_and_keeps_no_vault_loads_neither_library(module):
     assert loaded(module, *_LARGE) == []
 

@@ -12,12 +12,11 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from lms.adapters.store import AuthorityDirectory
-from lms.adapters.vault import open_vault
 from lms.authority.desk import configuration_of
 from lms.authority.keys import Administrator, endorsement_auth_of, ensure_keys, make_keys, opened_keys
 from lms.config import AuthorityConfiguration, Configuration
 from lms.errors import BadRequest, NotInitialised
-from lms.files import create_file, locked, read_file
+from lms.files import create_file, is_there, locked, read_file
 from lms.model.authorities import AuthorityIdentity
 from lms.model.keys import digits
 from lms.model.trust import Mode
@@ -100,7 +99,7 @@ def init(arguments: argparse.Namespace) -> Answer:
         identity, changed = _ensure_identity(store, configuration, administrator, arguments)
         placed = ensure_keys(configuration, administrator, identity)
         request = _ensure_request(store, identity)
-    if not (output.exists() and read_file(output, MIB) == request):
+    if not (is_there(output) and read_file(output, MIB) == request):
         create_file(output, request, mode=0o644)
     if changed:
         say("lms-authority", _WHERE[identity.mode].format(directory))
@@ -117,6 +116,8 @@ def init(arguments: argparse.Namespace) -> Answer:
 
 def enroll(arguments: argparse.Namespace) -> Answer:
     """Serve the owner who granted this authority's request."""
+    from lms.adapters.vault import open_vault  # the library of databases is large, and a station has none
+
     owner = confirm_owner(read_file(Path(arguments.owner), MIB), arguments.fingerprint)
     grant, configuration = read_file(Path(arguments.grant), _MAX_GRANT), authority_configuration(arguments)
     with locked(configuration.state_directory):

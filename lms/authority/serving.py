@@ -19,7 +19,6 @@ from typing import Any, Final
 from systemd.daemon import notify
 
 from lms.adapters.store import AuthorityDirectory
-from lms.adapters.vault import open_vault
 from lms.authority.keeper import authority_configuration
 from lms.authority.keys import opened_keys
 from lms.authority.server import AuthorityServer
@@ -128,6 +127,8 @@ def _told(words: str) -> None:
 
 def serve(arguments: argparse.Namespace) -> Answer:
     """Serve until SIGTERM or SIGINT. Raises NotInitialised, NobodyServed, BadConfiguration where it cannot begin."""
+    from lms.adapters.vault import open_vault  # the library of databases is large, and a station has none
+
     begin_log("lms-authority")
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):

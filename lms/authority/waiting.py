@@ -13,12 +13,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from lms.adapters.store import AuthorityDirectory, authority_lives_in
-from lms.adapters.vault import open_vault
 from lms.assembly import utc_now
 from lms.authority.desk import MAX_FILE, Answer, configuration_of
 from lms.authority.queue import enrolled_station, opened_queues
 from lms.errors import NotInitialised
-from lms.files import create_file, ensure_directory, read_file, write_file
+from lms.files import create_file, ensure_directory, is_there, read_file, write_file
 from lms.model.authorities import ListedRequest, RequestState
 from lms.model.keys import digits
 from lms.service.keeping import AuthoritySetting
@@ -95,6 +94,8 @@ def deny(arguments: argparse.Namespace) -> Answer:
 @contextmanager
 def _authority(arguments: argparse.Namespace) -> Iterator[AuthoritySetting]:
     """The authority of this machine, its vault closed. Raises NotInitialised."""
+    from lms.adapters.vault import open_vault  # the library of databases is large, and a station has none
+
     configuration = configuration_of(arguments).authority
     directory = configuration.state_directory
     identity = AuthorityDirectory(directory).load() if authority_lives_in(directory) else None
@@ -127,7 +128,7 @@ def _written(arguments: argparse.Namespace, listed: ListedRequest, documents: tu
     ensure_directory(directory)
     request, annex = documents
     path = directory / f"{name}.xml"
-    if not (path.exists() and read_file(path, MAX_FILE) == request):
+    if not (is_there(path) and read_file(path, MAX_FILE) == request):
         create_file(path, request, mode=0o644)
     if annex is not None:
         write_file(directory / f"{name}.annex.xml", annex, mode=0o644)  # the newest: what is here changes
