@@ -40,8 +40,7 @@ def add_verbs(verb: Verb) -> None:
         return made
 
     made = act("enroll", "let the recoverable key open volumes", _enroll)
-    made.add_argument("--pcrs", metavar="NUMBERS", default="", help="only with these PCRs as they are now, as 7,11")
-    made.add_argument("--with-pin", action="store_true", help="only with a PIN")
+    _binding(made)
     _passphrase(made)
     _pin(made)
 
@@ -50,6 +49,8 @@ def add_verbs(verb: Verb) -> None:
     _pin(act("check", "prove that volumes open, as at boot", _check))
 
     made = act("reseal", "make anew what opens volumes no more, and say why", _reseal)
+    _binding(made)
+    made.add_argument("--without-binding", action="store_true", help="without PCRs and PIN, whatever it had")
     _passphrase(made)
     _pin(made)
 
@@ -62,6 +63,11 @@ def _passphrase(made: argparse.ArgumentParser) -> None:
         "--passphrase", metavar="FILE", help="what opens them now; - is standard input; default: asked for"
     )
     given.add_argument("--key-file", metavar="FILE", help="the same, as a key file: every byte of it counts")
+
+
+def _binding(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--pcrs", metavar="NUMBERS", help="only with these PCRs as they are now, as 7,11")
+    made.add_argument("--with-pin", action="store_true", help="only with a PIN")
 
 
 def _pin(made: argparse.ArgumentParser) -> None:
@@ -119,12 +125,16 @@ def _asked_passphrase(device: str) -> Secret:
 
 def _enroll(work: _Work) -> Answer:
     given = work.arguments
-    binding = Binding(_numbers(given.pcrs), given.with_pin or given.pin_file is not None)
+    binding = _said(given)
     pin = work.pin() if binding.pin else Secret(b"")
     return enroll(work.acts, work.path, work.directory, work.passphrase, binding, pin)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _said(given: argparse.Namespace) -> Binding:
+    return Binding(_numbers(given.pcrs), given.with_pin or given.pin_file is not None)
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
     words = text.split(",") if text else []
     if not all(word.isascii() and word.isdigit() and int(word) < _PCRS for word in words):
         raise BadRequest("cannot read --pcrs: numbers from 0 to 23, between them commas")
@@ -140,7 +150,17 @@ def _check(work: _Work) -> Answer:
 
 
 def _reseal(work: _Work) -> Answer:
-    return reseal(work.acts, work.path, work.directory, work.passphrase, work.pin)
+    return reseal(work.acts, work.path, work.directory, work.passphrase, work.pin, _said_anew(work.arguments))
+
+
+def _said_anew(given: argparse.Namespace) -> Binding | None:
+    """None where nothing is said: a file with the PIN alone says none."""
+    bound = given.pcrs is not None or given.with_pin
+    if bound and given.without_binding:
+        raise BadRequest("cannot bind and not bind: --without-binding stands alone")
+    if given.without_binding:
+        return Binding()
+    return _said(given) if bound else None
 
 
 def _remove(work: _Work) -> Answer:

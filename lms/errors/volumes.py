@@ -57,6 +57,14 @@ class EnrolledOtherwise(LmsError):
     hint = "give the same PCRs, and a PIN as it has one; or `lmsctl luks remove` it first"
 
 
+class BindingUnproven(LmsError):
+    blame = Blame.STATE
+    hint = (
+        "say what has to open it: `--pcrs NUMBERS`, `--with-pin` or both, or `--without-binding`; who can write to the "
+        "volume may have altered its header"
+    )
+
+
 class TokenUseless(LmsError):
     blame = Blame.STATE
     hint = "make it anew: `lmsctl luks reseal`"

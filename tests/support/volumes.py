@@ -50,6 +50,18 @@ def metadata(path: Path) -> dict[str, Any]:
     return json.loads(cryptsetup("luksDump", "--dump-json-metadata", path).stdout)
 
 
+def import_token(path: Path, token: Mapping[str, Any]) -> None:
+    """Another token, as whoever can write the header does."""
+    cryptsetup("token", "import", "--json-file", "-", path, given=json.dumps(token).encode())
+
+
+def rewrite_token(path: Path, **fields: Any) -> None:
+    """The one token of a volume with other fields: nothing in a header is authenticated."""
+    ((number, token),) = metadata(path)["tokens"].items()
+    cryptsetup("token", "remove", "--token-id", number, path)
+    import_token(path, token | fields)
+
+
 def opens(path: Path, passphrase: Secret, slot: int | None = None) -> bool:
     """Whether a passphrase opens the volume."""
     where = () if slot is None else ("--key-slot", slot)

@@ -16,7 +16,7 @@ from typing import Final
 
 from lms.apps.acts import Acts
 from lms.apps.luks.header import Header, slots_of
-from lms.apps.luks.records import OwnSlot, Plan, Records, Stage
+from lms.apps.luks.records import Known, OwnSlot, Plan, Records, Stage
 from lms.apps.luks.sealing import APPLICATION, seal_passphrase, unseal_passphrase
 from lms.apps.luks.token import Binding, Token, read_token, write_token
 from lms.apps.luks.volume import Volume
@@ -84,11 +84,8 @@ class Change:
         except BaseException:
             self._bring_back()
             raise
-        if drops:
-            self.records.begin(replace(plan, stage=Stage.DROPPING))
-            self._finish()
-        else:
-            self.records.end()
+        self.records.begin(replace(plan, stage=Stage.DROPPING, binding=binding))
+        self._finish()
         return slot.number, token
 
     def _add(self, slot: OwnSlot, passphrase: Secret, binding: Binding, pin: Secret) -> Token:
@@ -107,16 +104,20 @@ class Change:
         self.records.begin(Plan(Stage.DROPPING, None, _own(header, slots)))
         self._finish()
 
+    def bind(self, binding: Binding | None) -> None:
+        """Write down what a token of ours is bound to, when it was proven."""
+        self.records.know(replace(self.records.known(), binding=binding))
+
     def keep_header(self) -> bool:
         """Have the encrypted header carried by packages, as it is now; False where it is already so."""
-        changed = self._slim()[1] != self.records.registered()
+        changed = not self.header_is_kept()
         if changed:
             self._register()
         return changed
 
     def header_is_kept(self) -> bool:
         """Whether the header that packages carry is that of now."""
-        return self._slim()[1] == self.records.registered()
+        return self._slim()[1] == self.records.known().header
 
     def _bring_back(self) -> None:
         """Undo at once, or have the next verb do it. A header beyond reading comes from its backup."""
@@ -137,7 +138,8 @@ class Change:
         for slot in (plan.adds,) if back and plan.adds else plan.drops:
             self._take_away(slot)
         if not back and plan.adds:
-            self._register()
+            self.keep_header()
+            self.bind(plan.binding)
         elif not (back and plan.drops):  # there was none before, or there is none any more
             self._forget()
         self.records.end()
@@ -164,11 +166,11 @@ class Change:
     def _register(self) -> None:
         kept, digest = self._slim()
         self.acts("register", {"application": APPLICATION, "label": self.uuid}, {DATA: kept})
-        self.records.set_registered(digest)
+        self.records.know(replace(self.records.known(), header=digest))
 
     def _forget(self) -> None:
         self.acts("unregister", {"application": APPLICATION, "label": self.uuid})
-        self.records.set_registered("")
+        self.records.know(Known())
 
 
 def _own(header: Header, slots: tuple[int, ...]) -> tuple[OwnSlot, ...]:

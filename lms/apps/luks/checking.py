@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from lms.apps.acts import Acts, Answer
 from lms.apps.luks.changing import Change
@@ -11,6 +12,8 @@ from lms.apps.luks.listing import described
 from lms.apps.luks.ours import Found, Home, ours
 from lms.errors import BlobRefused, LmsError, PcrsDiffer, TokenUseless, VolumeNotEnrolled
 from lms.model.secret import Secret
+
+OTHERWISE: Final = "its header names other PCRs or another use of a PIN than it was enrolled with"
 
 
 def check(acts: Acts, path: Path, directory: Path, pin: Callable[[], Secret]) -> Answer:
@@ -45,6 +48,8 @@ def require_use(change: Change, found: Found, home: Home, pin: Callable[[], Secr
 
 def useless(change: Change, found: Found, home: Home, pin: Callable[[], Secret]) -> str | None:
     """Why a token opens its slot no more, in words; None where it does. Raises what stops finding out."""
+    if change.records.known().binding not in (None, found.token.binding):
+        return OTHERWISE
     if not home.has(found.token):
         return "it was sealed below a recoverable key that this machine has no more"
     try:

@@ -29,6 +29,7 @@ def enroll(
             if found.token.binding != binding:
                 raise EnrolledOtherwise(f"cannot enroll '{path}': it is enrolled already, with other PCRs or a PIN")
             require_use(change, found, home, lambda: pin)
+            change.bind(binding)
             row = described(found.slot, found.token, home)
             return {"uuid": change.uuid, **row, "changed": change.keep_header()}
         slot, token = change.add(change.person(passphrase), binding, pin)

@@ -6,18 +6,20 @@ It is not the service's: what lies here is written into headers.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
+from lms.apps.luks.token import Binding
 from lms.errors import StateDamaged
 from lms.files import locked, read_file, remove_file, write_file
 
 _MAX: Final = 64 * 1024
-_DIGEST: Final = 64
+_Record = TypeVar("_Record")
 
 
 class Stage(Enum):
@@ -39,12 +41,25 @@ class OwnSlot:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a volume. Its header says how it is bound as well, but anybody may have written that.
+
+    `header` is the digest of the header that was registered last, empty where none was. A version that wrote no
+    binding down wrote this digest alone.
+    """
+
+    header: str = ""
+    binding: Binding | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """One change: the slot that comes, and those that go when it is proven."""
+    """One change: the slot that comes, and those that go when it is proven; `binding` is what holds then."""
 
     stage: Stage
     adds: OwnSlot | None
     drops: tuple[OwnSlot, ...] = ()
+    binding: Binding | None = None
 
 
 def unfinished(directory: Path) -> list[str]:
@@ -87,18 +102,11 @@ class Records:
 
     def plan(self) -> Plan | None:
         """The change that was begun and not ended. Raises StateDamaged."""
-        if not self._plan.exists():
-            return None
-        try:
-            plain = json.loads(read_file(self._plan, _MAX))
-            adds = plain["adds"] and OwnSlot(**plain["adds"])
-            return Plan(Stage(plain["stage"]), adds, tuple(OwnSlot(**slot) for slot in plain["drops"]))
-        except (ValueError, KeyError, TypeError):
-            raise StateDamaged(f"cannot read '{self._plan}'") from None
+        return _read(self._plan, _plan)
 
     def begin(self, plan: Plan) -> None:
         """Write a change down before it is made."""
-        write_file(self._plan, json.dumps(asdict(plan) | {"stage": plan.stage.value}).encode("ascii"))
+        _write(self._plan, asdict(plan) | {"stage": plan.stage.value})
 
     def end(self) -> None:
         """The change is made, or undone."""
@@ -111,10 +119,41 @@ class Records:
             if copy.exists():
                 remove_file(copy)
 
-    def registered(self) -> str:
-        """Digest of the header that was registered last; empty where none was."""
-        return read_file(self._registered, _DIGEST).decode("ascii", "replace") if self._registered.exists() else ""
+    def known(self) -> Known:
+        """What was written down last. Raises StateDamaged."""
+        return _read(self._registered, _known) or Known()
 
-    def set_registered(self, digest: str) -> None:
-        """Remember what was registered."""
-        write_file(self._registered, digest.encode("ascii"))
+    def know(self, known: Known) -> None:
+        """Write it down, where it is not there already."""
+        if known != self.known():
+            _write(self._registered, asdict(known))
+
+
+def _read(file: Path, read: Callable[[bytes], _Record]) -> _Record | None:
+    if not file.exists():
+        return None
+    try:
+        return read(read_file(file, _MAX))
+    except (ValueError, KeyError, TypeError):
+        raise StateDamaged(f"cannot read '{file}'") from None
+
+
+def _write(file: Path, plain: dict[str, Any]) -> None:
+    write_file(file, json.dumps(plain).encode("ascii"))
+
+
+def _plan(text: bytes) -> Plan:
+    plain = json.loads(text)
+    adds, drops = plain["adds"] and OwnSlot(**plain["adds"]), tuple(OwnSlot(**slot) for slot in plain["drops"])
+    return Plan(Stage(plain["stage"]), adds, drops, _binding(plain.get("binding")))
+
+
+def _known(text: bytes) -> Known:
+    if re.fullmatch(b"[0-9a-f]*", text):
+        return Known(text.decode("ascii"))
+    plain = json.loads(text)
+    return Known(str(plain["header"]), _binding(plain["binding"]))
+
+
+def _binding(plain: Any) -> Binding | None:
+    return None if plain is None else Binding(tuple(map(int, plain["pcrs"])), bool(plain["pin"]))
