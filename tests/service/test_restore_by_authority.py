@@ -47,19 +47,25 @@ class Lost(NamedTuple):
     child: SealedObject
 
 
-@pytest.fixture(**BOTH_MODES)
-def lost(tmp_path, machines, request):
-    """The disk of a machine that had archived at an authority, in a new board."""
-    directory = tmp_path / "world"
-    directory.mkdir()
-    office = Office()
+@pytest.fixture(scope="module", **BOTH_MODES)
+def world(tmp_path_factory, request):
+    """A machine that had archived at an authority and was switched off: copy both."""
+    directory, office = tmp_path_factory.mktemp("world"), Office()
     authority = request.param(directory, office)
-    with Platform(directory / "machine") as platform:
-        enrolled(platform, office, authority)
-        child = platform.seal()
-    board = machines(disk_of=directory / "machine")
+    with Platform(directory / "machine") as machine:
+        enrolled(machine, office, authority)
+        child = machine.seal()
+    yield Lost(machine, office, authority, child)
+    authority.close()
+
+
+@pytest.fixture
+def lost(world, machines, tmp_path):
+    """Its disk in a new board."""
+    authority = world.authority.copied_to(tmp_path)
+    board = machines(disk_of=world.board.directory)
     board.now, board.connect = NOW, authority.connect
-    yield Lost(board, office, authority, child)
+    yield Lost(board, authority.office, authority, world.child)
     authority.close()
 
 
@@ -126,9 +132,9 @@ def test_what_is_in_its_place_stays(lost):
     assert (again.reason, again.changed) == (Reason.INTACT, False)
 
 
-def test_the_old_board_is_retired_by_the_new_ones_archive(lost, machines, tmp_path):
+def test_the_old_board_is_retired_by_the_new_ones_archive(lost, world, machines):
     board, office, authority = lost.board, lost.office, lost.authority
-    old = machines(disk_of=tmp_path / "world/machine", tpm_of=tmp_path / "world/machine")
+    old = machines(disk_of=world.board.directory, tpm_of=world.board.directory)
     old.now, old.connect = NOW, authority.connect
     archive(old.setting)  # it may, until then
     with pytest.raises(ApprovalPending):
@@ -290,9 +296,9 @@ def test_another_board_asks_anew(lost, machines):
     assert third.unseal(child) == PRECIOUS
 
 
-def test_a_cleared_tpm_gets_its_keys_back(lost, machines, tmp_path):
+def test_a_cleared_tpm_gets_its_keys_back(lost, world, machines):
     _, office, authority, child = lost
-    cleared = machines(disk_of=tmp_path / "world/machine", tpm_of=tmp_path / "world/machine")
+    cleared = machines(disk_of=world.board.directory, tpm_of=world.board.directory)
     cleared.now, cleared.connect = NOW, authority.connect
     cleared.clear()
     with pytest.raises(ApprovalPending):

@@ -76,32 +76,55 @@ class Case(NamedTuple):
         return self.known.platform(self.board.state.platform_id).pairs
 
 
-def case_in(tmp_path, machines, kind) -> Case:
-    directory = tmp_path / "world"
-    directory.mkdir()
+class World(NamedTuple):
+    """A machine that is switched off, who keeps its keys, and their owner: for cases to copy."""
+
+    machine: Platform
+    authority: Authority
+    child: SealedObject
+
+
+def world_in(directory, kind) -> World:
     office = Office()
     authority = kind(directory, office)
-    with Platform(directory / "machine") as platform:
-        child = keep(platform, office, authority)
-    board = machines(disk_of=directory / "machine")
-    old = machines(disk_of=directory / "machine", tpm_of=directory / "machine")
+    with Platform(directory / "machine") as machine:
+        return World(machine, authority, keep(machine, office, authority))
+
+
+def case_of(world, tmp_path, machines) -> Case:
+    authority, directory = world.authority.copied_to(tmp_path), world.machine.directory
+    board, old = machines(disk_of=directory), machines(disk_of=directory, tpm_of=directory)
     for machine in (board, old):
         machine.now, machine.connect = NOW, authority.connect
-    return Case(board, old, office, authority, child)
+    return Case(board, old, authority.office, authority, world.child)
 
 
-@pytest.fixture(**BOTH_MODES)
-def case(tmp_path, machines, request):
-    """At an authority in software, and with its vault in a TPM."""
-    made = case_in(tmp_path, machines, request.param)
+@pytest.fixture(scope="module", **BOTH_MODES)
+def world(tmp_path_factory, request):
+    made = world_in(tmp_path_factory.mktemp("world"), request.param)
+    yield made
+    made.authority.close()
+
+
+@pytest.fixture(scope="module")
+def plain_world(tmp_path_factory):
+    made = world_in(tmp_path_factory.mktemp("plain"), Authority)
     yield made
     made.authority.close()
 
 
 @pytest.fixture
-def plain(tmp_path, machines):
+def case(world, tmp_path, machines):
+    """At an authority in software, and with its vault in a TPM."""
+    made = case_of(world, tmp_path, machines)
+    yield made
+    made.authority.close()
+
+
+@pytest.fixture
+def plain(plain_world, tmp_path, machines):
     """At an authority in software."""
-    made = case_in(tmp_path, machines, Authority)
+    made = case_of(plain_world, tmp_path, machines)
     yield made
     made.authority.close()
 
