@@ -71,9 +71,19 @@ def _remove_leftover(path: Path) -> None:
     path.unlink()
 
 
+def settle_file(path: Path) -> None:
+    """Remove what `create_file` or `link_file` left beside a file where it was cut. Raises FileProblem."""
+    with _named("remove what a cut left beside", path):
+        _remove_leftover(_beside(path))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
 def _write_beside(path: Path, content: bytes, mode: int) -> Path:
     """A durable file with this content beside `path`, to be renamed or linked to it."""
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = _beside(path)
     _remove_leftover(temporary)
     # Made by us alone: in a shared directory, a file that is there already has another owner and open descriptors.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -108,7 +118,7 @@ def create_file(path: Path, content: bytes, mode: int = 0o600) -> None:
 def link_file(path: Path, other: Path) -> None:
     """Give the bytes of a file a second name; what is there under it is replaced. Raises FileProblem."""
     with _named("link", other):
-        temporary = other.with_name(f".{other.name}.new")
+        temporary = _beside(other)
         _remove_leftover(temporary)
         temporary.hardlink_to(path)
         temporary.replace(other)

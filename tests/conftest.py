@@ -7,7 +7,7 @@ import os
 import pytest
 from hypothesis import settings
 
-from tests.support.bus import POLICIES, PrivateBus
+from tests.support.bus import POLICIES, PolicyKit, PrivateBus, allowing_nobody
 from tests.support.daemon import Daemon
 from tests.support.platform import (
     archived,
@@ -54,6 +54,21 @@ def bus():
     """A private bus with the policy that the package installs."""
     with PrivateBus(POLICIES / "org.localmigration1.conf") as bus:
         yield bus
+
+
+@pytest.fixture
+def allowed() -> tuple[str, ...]:
+    """The verbs that polkit allows nobody: those of a user whose session is active."""
+    return ("register", "unregister", "retrieve", "seal")
+
+
+@pytest.fixture
+def polkitd(bus, allowed, tmp_path_factory):
+    """A polkitd that lets nobody do this, and asks for an administrator's password for all else."""
+    rules = allowing_nobody(*allowed)
+    polkitd = PolicyKit(bus, tmp_path_factory.mktemp("polkit"), POLICIES / "org.localmigration1.policy", rules)
+    yield polkitd.start()
+    polkitd.stop()
 
 
 @pytest.fixture

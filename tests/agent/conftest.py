@@ -14,29 +14,11 @@ from lms.adapters.authority import AuthorityClient
 from lms.assembly import utc_now
 from lms.service.enroll import enroll_authority
 from tests.support.authority import Program, kept_port
-from tests.support.bus import POLICIES, PolicyKit
 from tests.support.daemon import Daemon
 from tests.support.desktop import Desktop
 from tests.support.migration import Office, approve_platform
 from tests.support.platform import OWNER_AUTH, Platform
 from tests.support.world import House
-
-# As if its session were active.
-_RULES = """
-polkit.addRule(function(action, subject) {
-    var given = ["register", "unregister", "retrieve", "seal"];
-    var verb = action.id.replace("org.localmigration1.", "");
-    if (subject.user == "nobody" && given.indexOf(verb) >= 0) { return polkit.Result.YES; }
-});
-"""
-
-
-@pytest.fixture
-def polkitd(bus, tmp_path_factory):
-    """A polkitd that asks for an administrator's password where nobody wants to restore."""
-    polkitd = PolicyKit(bus, tmp_path_factory.mktemp("polkit"), POLICIES / "org.localmigration1.policy", _RULES)
-    yield polkitd.start()
-    polkitd.stop()
 
 
 @pytest.fixture

@@ -108,6 +108,16 @@ class PrivateBus:
             self._process = None
 
 
+def allowing_nobody(*verbs: str) -> str:
+    """A rule of polkit: nobody may do these without a password."""
+    actions = ", ".join(f'"org.localmigration1.{verb}"' for verb in verbs)
+    return f"""
+polkit.addRule(function(action, subject) {{
+    if (subject.user == "nobody" && [{actions}].indexOf(action.id) >= 0) {{ return polkit.Result.YES; }}
+}});
+"""
+
+
 class PolicyKit:
     """A real polkitd on a private bus, with these action and rule files and no others; needs root."""
 

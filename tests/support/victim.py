@@ -24,7 +24,10 @@ KILLED = -signal.SIGKILL
 AUTHORITY = "authority"  # an act of the victim: `lms-authority` with the JSON list in the file `words`
 DAEMON = "daemon"  # an act of the victim: `lmsd`, until it is told to stop
 IMPATIENT = "impatient"  # the same, and it waits for an authority three seconds instead of a minute
-LUKS = "luks"  # an act of the victim: what the file `order` says is done to a volume
+APPLICATION = "application"  # an act of the victim: the verb of an application in the file `order`
+LMSCTL = (
+    "lmsctl"  # an act of the victim: `lmsctl` with the words in the file `words`; each start of a program is a point
+)
 JOBS = "jobs"  # an act of the victim: run the jobs of the order in the file `order`
 _FILE_EVENTS = ("os.rename", "os.link", "os.remove")
 
@@ -148,10 +151,20 @@ def _authority(order: dict[str, Any]) -> int:
     return main.main()
 
 
-def _luks(order: dict[str, Any]) -> int:
-    from tests.support import volume_victim
+def _lmsctl(order: dict[str, Any]) -> int:
+    from lms.cli import main
 
-    return volume_victim.run(Path(order["config"]), Path(order["files"]["order"]), Points(Path(order["points"])))
+    points = Points(Path(order["points"]))
+    sys.addaudithook(lambda name, arguments: points.touch() if name == "subprocess.Popen" else None)
+    sys.argv = ["lmsctl", "--config", order["config"], *json.loads(Path(order["files"]["words"]).read_text())]
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the server's own is its line to the test
+    return main.main()
+
+
+def _application(order: dict[str, Any]) -> int:
+    from tests.support import application_victim
+
+    return application_victim.run(Path(order["config"]), Path(order["files"]["order"]), Points(Path(order["points"])))
 
 
 def _daemon(order: dict[str, Any]) -> int:
@@ -168,7 +181,14 @@ def _impatient(order: dict[str, Any]) -> int:
     return _daemon(order)
 
 
-_OTHERS = {LUKS: _luks, JOBS: _jobs, AUTHORITY: _authority, DAEMON: _daemon, IMPATIENT: _impatient}
+_OTHERS = {
+    APPLICATION: _application,
+    LMSCTL: _lmsctl,
+    JOBS: _jobs,
+    AUTHORITY: _authority,
+    DAEMON: _daemon,
+    IMPATIENT: _impatient,
+}
 
 
 def _watch(points: Points) -> None:
@@ -197,7 +217,8 @@ def _serve() -> None:
     from lms import boot, daemon  # noqa: F401 - imported once, before the forks
     from lms.adapters import authority  # noqa: F401
     from lms.authority import main  # noqa: F401
-    from tests.support import job_victim, volume_victim  # noqa: F401
+    from lms.cli import main as lmsctl  # noqa: F401
+    from tests.support import application_victim, job_victim  # noqa: F401
 
     for line in sys.stdin:
         order = json.loads(line)

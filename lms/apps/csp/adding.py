@@ -54,6 +54,7 @@ def add(acts: Acts, path: Path, directory: Path, wanted: Wanted) -> Answer:
     container = Container.at(path)
     container.require_directory()
     with Records.of(directory) as records:
+        container.settle()
         handle = handle_of(acts)
         there, known = _present(container, handle), registered_key(acts, container)
         found = _agreed(container, there, known, wanted)

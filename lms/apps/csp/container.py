@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from lms.apps.csp.certificates import MAX_CERTIFICATES, Certificates, read_certificates
 from lms.errors import BadRequest, FileProblem, MalformedStructure, NotAContainer
-from lms.files import create_file, read_regular_file, write_file
+from lms.files import create_file, read_regular_file, settle_file, write_file
 from lms.model.tpm import SealedObject
 from lms.wire.tpm.key_file import KeyFile, read_tss2_pem, tss2_pem, tss2_private_key
 
@@ -69,6 +69,11 @@ class Container:
         if not self.certificate_path.exists():
             return None
         return read_certificates(read_regular_file(self.certificate_path, MAX_CERTIFICATES), self.certificate_path)
+
+    def settle(self) -> None:
+        """Remove what a run that was cut left beside its files."""
+        for path in (self.path, self.certificate_path):
+            settle_file(path)
 
     def create(self, key: SealedObject, handle: int) -> None:
         """Write the key to a file that is not there yet. Raises FileExists, FileProblem."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from lms.apps.kernel.blobs import EncryptedKey, Master, read_evm_key
 from lms.errors import EvmKeyOther, MalformedStructure
-from lms.files import create_file, ensure_directory, link_file, locked, read_regular_file, remove_file
+from lms.files import create_file, ensure_directory, link_file, locked, read_regular_file, remove_file, settle_file
 
 DEFAULT_KEYS: Final = "/etc/keys"
 _MAX: Final = 64 * 1024
@@ -29,8 +29,10 @@ class Files:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Be the only one who works on them. Raises Busy."""
+        """Be the only one who works on them, with nothing beside them of a run that was cut. Raises Busy."""
         with locked(self.records / "kernel"):
+            for path in (self.master, *map(self.evm, Master)):
+                settle_file(path)
             yield
 
     @property
