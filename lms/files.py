@@ -1,4 +1,7 @@
-"""Files that survive a crash: atomic writes with fsync of file and directory, and one lock for a directory."""
+"""Files that survive a crash: atomic writes with fsync of file and directory, and one lock for a directory.
+
+Where another user may change a directory that we work in, `inside` holds it: whatever takes its name, we stay in it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from lms.errors import Busy, FileExists, FileProblem
+
+_HELD: Final = Path("/proc/self/fd")
 
 
 @contextmanager
@@ -18,7 +24,68 @@ def _named(act: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileProblem(f"cannot {act} '{path}': {(error.strerror or str(error)).lower()}") from None
+        raise FileProblem(f"cannot {act} '{_shown(path)}': {(error.strerror or str(error)).lower()}") from None
+    except ValueError:  # of pathlib, for `/` and the like
+        raise FileProblem(f"cannot {act} '{path}': this is no file's name") from None
+
+
+def _status(path: Path) -> os.stat_result | None:
+    with _named("look for", path):
+        try:
+            return path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+def is_there(path: Path) -> bool:
+    """Whether something has this name, links followed. Raises FileProblem where nobody can say."""
+    return _status(path) is not None
+
+
+def is_directory(path: Path) -> bool:
+    """Whether a directory has this name, links followed. Raises FileProblem where nobody can say."""
+    found = _status(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
+
+
+def resolved(path: Path) -> Path:
+    """The path without links, absolute; nothing needs to be there. Raises FileProblem."""
+    with _named("look for", path):
+        found = Path(os.path.realpath(path))
+    is_there(found)
+    return found
+
+
+def files_of(directory: Path, suffix: str) -> list[Path]:
+    """What has a name with this suffix in a directory, sorted; nothing where it is absent. Raises FileProblem."""
+    if not is_directory(directory):
+        return []
+    with _named("look into", directory):
+        return sorted(path for path in directory.iterdir() if path.name.endswith(suffix))
+
+
+def _shown(path: Path) -> Path:
+    """A path as a person knows it: of what is in a held directory, where that is."""
+    return path.parent.resolve() / path.name if path.is_relative_to(_HELD) else path
+
+
+@contextmanager
+def inside(directory: Path, *names: str) -> Iterator[Path]:
+    """A directory below another one, as a path that stays with it. Raises FileProblem, also where a name is a link."""
+    held = _open(directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        for name in names:
+            inner = _open(_HELD / str(held) / name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+            os.close(held)
+            held = inner
+        yield _HELD / str(held)
+    finally:
+        os.close(held)
+
+
+def _open(path: Path, flags: int) -> int:
+    with _named("open", path):
+        return os.open(path, flags | os.O_CLOEXEC)
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
@@ -28,15 +95,24 @@ def read_file(path: Path, max_bytes: int) -> bytes:
     return _within(content, path, max_bytes)
 
 
-def read_regular_file(path: Path, max_bytes: int) -> bytes:
-    """The same of what has to be a file, and never waits as a pipe does."""
+def read_regular_file(path: Path, max_bytes: int, *, links: bool = True) -> bytes:
+    """The same of what has to be a file: nothing else is opened. Without `links` a link is none either."""
     with _named("read", path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "this is no regular file")
-            content = file.read(max_bytes + 1)
+        held = os.open(path, os.O_PATH | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW))
+        try:
+            _require_regular(os.fstat(held).st_mode)
+            with (_HELD / str(held)).open("rb") as file:
+                content = file.read(max_bytes + 1)
+        finally:
+            os.close(held)
     return _within(content, path, max_bytes)
+
+
+def _require_regular(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "this is no regular file")
 
 
 def _within(content: bytes, path: Path, max_bytes: int) -> bytes:
@@ -133,6 +209,13 @@ def remove_file(path: Path) -> None:
         sync_directory(path.parent)
 
 
+def remove_directory(path: Path) -> None:
+    """Remove an empty directory. Raises FileProblem."""
+    with _named("remove", path):
+        path.rmdir()
+        sync_directory(path.parent)
+
+
 def sync_file(path: Path) -> None:
     """Make what another program wrote durable, its name too. Raises FileProblem."""
     with _named("write", path):
@@ -147,7 +230,7 @@ def sync_file(path: Path) -> None:
 @contextmanager
 def _held(lock: Path, what: Path) -> Iterator[int]:
     with _named("lock", what):
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,6 +17,7 @@ RECOVERY_PACKAGE: Final = "lms-package.xml"
 RECOVERY_FACTS: Final = "lms-facts.json"
 # Files in the state directory: the state, and what is written anew when keys came back.
 STATE: Final = "state.json"
+ITEMS: Final = "items"
 RESTORED: Final = "restored"
 
 # Words of secrets, handed over by descriptor.

@@ -2,11 +2,14 @@
 
 A ciphertext is named by its SHA-256: it is written before the state names it, and removed after the state
 forgot it, so a crash leaves at most a file that nobody needs. What is put aside lies below `before`.
+
+Root works on the directory of another user, too: no link in it is followed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +17,9 @@ from lms.adapters.store.aside import is_anything_aside, put_aside
 from lms.adapters.store.record import load_record
 from lms.adapters.store.remains import remains, remove_remains
 from lms.errors import CiphertextLost, FileProblem
-from lms.files import ensure_directory, read_file, remove_file, write_file
+from lms.files import ensure_directory, inside, read_regular_file, remove_file, write_file
 from lms.model.platform import PendingRestore, PlatformState
-from lms.names import STATE
+from lms.names import ITEMS, STATE
 from lms.wire.document import MIB
 from lms.wire.record import write_record
 
@@ -51,7 +54,7 @@ class StateDirectory:
         """Take the platform's files out of the way; nothing is deleted."""
         state = self.load()
         if state is not None:
-            put_aside(self._directory, state.platform_id, self._state, self._items)
+            put_aside(self._directory, state.platform_id)
 
     def has_aside(self) -> bool:
         """Whether a platform was put aside here."""
@@ -74,19 +77,21 @@ class StateDirectory:
 
     @property
     def _items(self) -> Path:
-        return self._directory / "items"
+        return self._directory / ITEMS
 
     def keep_ciphertext(self, ciphertext: bytes) -> bytes:
         """Keep the ciphertext of an item; its SHA-256."""
         digest = hashlib.sha256(ciphertext).digest()
         ensure_directory(self._items)
-        write_file(self._items / digest.hex(), ciphertext)
+        with inside(self._directory, ITEMS) as items:
+            write_file(items / digest.hex(), ciphertext)
         return digest
 
     def load_ciphertext(self, digest: bytes) -> bytes:
         """A ciphertext that the state names. Raises CiphertextLost where it is gone or altered."""
         try:
-            ciphertext = read_file(self._items / digest.hex(), _MAX_PACKAGE)
+            with inside(self._directory, ITEMS) as items:
+                ciphertext = read_regular_file(items / digest.hex(), _MAX_PACKAGE, links=False)
         except FileProblem as error:
             raise CiphertextLost(str(error)) from None
         if hashlib.sha256(ciphertext).digest() != digest:
@@ -95,13 +100,14 @@ class StateDirectory:
 
     def sweep(self) -> None:
         """Remove the ciphertexts that the state does not name: forgotten ones, and what a crash left."""
-        if not self._items.is_dir():
+        if not os.path.lexists(self._items):
             return
         state = self.load()
         named = set() if state is None else {digest.hex() for digest in state.registry.digests}
-        for file in self._items.iterdir():
-            if file.name not in named:
-                remove_file(file)
+        with inside(self._directory, ITEMS) as items:
+            for file in items.iterdir():
+                if file.name not in named:
+                    remove_file(file)
 
     def save_package(self, document: bytes) -> None:
         """Replace the newest package."""
@@ -117,4 +123,6 @@ class StateDirectory:
 
     def load_package(self) -> bytes | None:
         """The newest package."""
-        return read_file(self._package, _MAX_PACKAGE) if self._package.exists() else None
+        if not os.path.lexists(self._package):
+            return None
+        return read_regular_file(self._package, _MAX_PACKAGE, links=False)
