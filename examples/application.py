@@ -20,6 +20,7 @@ from pathlib import Path
 
 from dbus_next import BusType, Message, MessageType, Variant
 from dbus_next.aio import MessageBus
+from dbus_next.errors import AuthError
 
 SERVICE = "org.localmigration1"
 ROOT = "/org/localmigration1"
@@ -134,7 +135,10 @@ async def keep(service: Service) -> None:
 def owner_authorisation() -> bytes:
     """The TPM's owner authorisation; one final newline is not part of it."""
     if path := os.environ.get("OWNER_AUTH_FILE"):
-        return Path(path).read_bytes().removesuffix(b"\n")
+        try:
+            return Path(path).read_bytes().removesuffix(b"\n")
+        except OSError as error:
+            raise Refused(f"cannot read OWNER_AUTH_FILE '{path}': {error.strerror}") from None
     if not sys.stdin.isatty():
         raise Refused("cannot ask for the TPM's owner authorisation: this is no terminal; set OWNER_AUTH_FILE")
     return getpass.getpass("the TPM's owner authorisation: ").encode()
@@ -177,8 +181,8 @@ async def main() -> int:
     try:
         bus = MessageBus(bus_address=address, bus_type=BusType.SYSTEM, negotiate_unix_fd=True)
         await bus.connect()
-    except OSError as error:
-        print(f"application.py: cannot reach the bus: {error.strerror or error}", file=sys.stderr)
+    except (OSError, ValueError, AuthError) as error:
+        print(f"application.py: cannot reach the bus: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return 1
     try:
         await commands[sys.argv[1]](Service(bus))
@@ -191,4 +195,7 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    try:
+        sys.exit(asyncio.run(main()))
+    except KeyboardInterrupt:
+        sys.exit(130)

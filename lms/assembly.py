@@ -16,7 +16,7 @@ from lms.adapters.store import ArchiveDirectory, RecoveryDirectory, StateDirecto
 from lms.adapters.tpm import TpmDevice
 from lms.config import Configuration
 from lms.errors import BadConfiguration
-from lms.files import locked, read_file
+from lms.files import files_of, is_directory, locked, read_file
 from lms.model.owner import Owner
 from lms.model.secret import Secret
 from lms.model.trust import TrustList
@@ -35,7 +35,7 @@ def ca_certificates(paths: tuple[Path, ...]) -> list[x509.Certificate]:
     """CA certificates in PEM files, or in directories of them. Raises BadConfiguration, FileProblem."""
     found = []
     for path in paths:
-        for file in sorted(path.glob("*.pem")) if path.is_dir() else [path]:
+        for file in files_of(path, ".pem") if is_directory(path) else [path]:
             try:
                 found += x509.load_pem_x509_certificates(read_file(file, _MAX_PEM))
             except ValueError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lms.errors import BadConfiguration
-from lms.files import read_file
+from lms.files import files_of, is_there, read_file
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, Algorithm
 from lms.names import (
     DEFAULT_APPLICATIONS_DIRECTORY,
@@ -278,14 +278,19 @@ def _read_one(path: Path) -> dict[str, _Given]:
     return given
 
 
+def drop_ins_of(main: Path) -> Path:
+    """The directory of the files that go over a configuration."""
+    return Path(f"{main}.d")
+
+
 def load_configuration(path: Path | str | None) -> Configuration:
     """The configuration in a file and its `.d` directory; without a path the default file, which may be absent.
 
     Raises BadConfiguration, FileProblem.
     """
     main = Path(DEFAULT_CONFIG if path is None else path)
-    drop_ins = sorted(main.with_name(main.name + ".d").glob("*.toml"))
-    files = [main, *drop_ins] if path is not None or main.exists() else drop_ins
+    files = [main] if is_there(main) or path is not None else []
+    files += files_of(drop_ins_of(main), ".toml")
     given: dict[str, _Given] = {}
     for file in files:
         given |= _read_one(file)

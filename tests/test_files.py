@@ -3,13 +3,52 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from lms.adapters.store import ArchiveDirectory
 from lms.errors import Busy, FileExists, FileProblem
-from lms.files import create_file, ensure_directory, locked, locked_beside, read_file, write_file
+from lms.files import (
+    create_file,
+    ensure_directory,
+    files_of,
+    is_directory,
+    is_there,
+    locked,
+    locked_beside,
+    read_file,
+    resolved,
+    write_file,
+)
+
+
+def test_what_is_there_is_seen(tmp_path):
+    (tmp_path / "a.xml").write_bytes(b"")
+    (tmp_path / "link").symlink_to("a.xml")
+    (tmp_path / "dangling").symlink_to("absent")
+    names = ("a.xml", "link", "dangling", "absent", "a.xml/below", "")
+    assert [is_there(tmp_path / name) for name in names] == [True, True, False, False, False, True]
+    assert [is_directory(tmp_path / name) for name in names] == [False] * 5 + [True]
+    assert resolved(tmp_path / "link") == resolved(tmp_path) / "a.xml"
+    assert resolved(tmp_path / "absent" / "below") == resolved(tmp_path) / "absent" / "below"
+    assert files_of(tmp_path, ".xml") == [tmp_path / "a.xml"]
+    assert files_of(tmp_path / "absent", ".xml") == []
+
+
+@pytest.mark.parametrize("look", [is_there, is_directory, resolved, lambda path: files_of(path, "")])
+@pytest.mark.parametrize("name", ["loop", "loop/below", "x" * 300, "nul\0"])
+def test_what_nobody_can_see_is_not_taken_for_absent(tmp_path, look, name):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(FileProblem, match="cannot look for"):
+        look(tmp_path / name)
+
+
+def test_what_is_no_files_name_is_told():
+    for path in ("/", "."):
+        with pytest.raises(FileProblem, match=r"no file's name"):
+            create_file(Path(path), b"")
 
 
 def test_a_file_is_replaced_wholly(tmp_path):

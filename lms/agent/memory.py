@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from lms.errors import FileProblem
-from lms.files import ensure_directory, read_regular_file, write_file
+from lms.files import ensure_directory, is_there, read_regular_file, write_file
 
 _MAX_BYTES: Final = 4096
 _LOG: Final = logging.getLogger("lms-agent")
@@ -48,9 +48,9 @@ class Memory:
             _LOG.warning("%s", error)
 
     def _read(self) -> list[str]:
-        if not self._path.exists():
-            return []
         try:
+            if not is_there(self._path):
+                return []
             found = json.loads(read_regular_file(self._path, _MAX_BYTES))
         except (FileProblem, ValueError) as error:
             _LOG.warning("cannot tell what was told before: %s", error)

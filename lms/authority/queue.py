@@ -29,6 +29,7 @@ from lms.errors import (
     RequestAmbiguous,
     TrustListConflict,
 )
+from lms.files import is_there
 from lms.model.authorities import Inventory, Kind, ListedRequest, RequestKind
 from lms.model.keys import begins_digits
 from lms.model.owner import Owner
@@ -56,7 +57,7 @@ _REQUESTS: Final[Mapping[RequestKind, tuple[Kind, Callable[[bytes], bytes]]]] = 
 
 def names_waiting(text: str) -> bool:
     """Whether somebody means a request in a queue, by its digits or its RequestID; a file of that name goes first."""
-    return bool(_DIGITS.fullmatch(text) or _REQUEST_ID.fullmatch(text)) and not Path(text).exists()
+    return bool(_DIGITS.fullmatch(text) or _REQUEST_ID.fullmatch(text)) and not is_there(Path(text))
 
 
 def is_digits(text: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from lms.errors import BadRequest, FileProblem, NotEnrolled
-from lms.files import ensure_directory, locked_beside, read_file, write_file
+from lms.files import ensure_directory, files_of, is_there, locked_beside, read_file, write_file
 from lms.wire.document import MIB
 
 _MAX_LIST: Final = 16 * MIB
@@ -37,25 +37,25 @@ class Register:
 
     def check_new(self) -> None:
         """Raise BadRequest where a trust list is there already."""
-        if self.path.exists():
+        if is_there(self.path):
             raise BadRequest(f"cannot begin a new trust list in '{self.path}': it exists")
 
     def trust_list(self) -> bytes:
         """The newest one. Raises FileProblem."""
-        if not self.path.exists():
+        if not is_there(self.path):
             raise FileProblem(f"cannot find the trust list '{self.path}': the first begins with --new-trust-list")
         return read_file(self.path, _MAX_LIST)
 
     def sheet(self, platform_id: UUID) -> bytes:
         """The last sheet that was issued for a platform. Raises NotEnrolled where none is kept."""
         path = self._sheet(platform_id)
-        if not path.exists():
+        if not is_there(path):
             raise NotEnrolled(f"cannot approve: '{path}' is missing, give the platform's recovery sheet with --sheet")
         return read_file(path, MIB)
 
     def approved(self, platform_id: UUID) -> tuple[bytes, ...]:
         """RequestIDs of all restores approved for a platform."""
-        names = sorted(path.name for path in self._approvals(platform_id).glob("*.xml"))
+        names = (path.name for path in files_of(self._approvals(platform_id), ".xml"))
         return tuple(bytes.fromhex(found[1]) for found in map(_APPROVAL.fullmatch, names) if found)
 
     def keep(self, trust_list: bytes) -> None:
@@ -85,7 +85,7 @@ class Register:
 
     def stations(self) -> frozenset[UUID]:
         """The stations that were certified."""
-        names = (path.name for path in (self.path.parent / "stations").glob("*.pem"))
+        names = (path.name for path in files_of(self.path.parent / "stations", ".pem"))
         return frozenset(UUID(found[1]) for found in map(_STATION.fullmatch, names) if found)
 
     def _sheet(self, platform_id: UUID) -> Path:

@@ -32,6 +32,7 @@ from lms.authority.queue import names_waiting
 from lms.authority.restoring import approve_restore
 from lms.authority.stationing import certify_station
 from lms.errors import BadRequest, FileExists
+from lms.files import is_there
 from lms.model.keys import digits
 from lms.model.release import EnrolmentAnswer, EnrolmentOrder
 from lms.model.trust import Mode, Role
@@ -134,7 +135,7 @@ def approve(arguments: argparse.Namespace) -> Answer:
         check_apart(configuration_of(arguments))
     if arguments.new_trust_list:
         register_of(arguments).check_new()
-    if arguments.output is not None and Path(arguments.output).exists():
+    if arguments.output is not None and is_there(Path(arguments.output)):
         raise FileExists(f"cannot create '{arguments.output}': file exists")
     with _brought(arguments) as brought:
         return _approve(arguments, brought)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from lms.adapters.store import StationDirectory
 from lms.authority.desk import Answer, Brought, configuration_of, digits_said, now, register_of, with_token
 from lms.errors import BadRequest, GrantMismatch, NotInitialised, UntrustedSigner, WrongRole
-from lms.files import create_file, locked, read_file
+from lms.files import create_file, is_there, locked, read_file
 from lms.model.keys import digits
 from lms.model.owner import Owner
 from lms.model.station import StationAnswer, StationIdentity, StationOrder
@@ -45,7 +45,7 @@ def init(arguments: argparse.Namespace) -> Answer:
         if identity is None:
             identity = _made()
             store.save(identity)  # before anybody is asked: a certificate for a lost key opens nothing
-    if not (output.exists() and read_file(output, MIB) == identity.request):
+    if not (is_there(output) and read_file(output, MIB) == identity.request):
         create_file(output, identity.request, mode=0o644)
     if changed:
         say("lms-authority", f"its key lies in '{directory}': who copies it sees and denies what waits, no more")

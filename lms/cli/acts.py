@@ -12,7 +12,7 @@ from lms.cli.following import DOCUMENTS, PROMPTS
 from lms.cli.running import Order, bus_of
 from lms.cli.service import Service
 from lms.errors import BadRequest
-from lms.files import create_file, read_file, write_file
+from lms.files import create_file, is_directory, is_there, read_file, write_file
 from lms.model.jobs import JobState
 from lms.names import (
     ENDORSEMENT_AUTH,
@@ -76,12 +76,12 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 def _unfold(given: dict[str, Any]) -> None:
     """In place of a recovery directory its sheet, and for a token the package beside it unless one is named."""
-    if SHEET not in given or not Path(given[SHEET]).is_dir():
+    if SHEET not in given or not is_directory(Path(given[SHEET])):
         return
     directory = Path(given.pop(SHEET))
-    if TOKEN in given and (directory / RECOVERY_PACKAGE).exists():
+    if TOKEN in given and is_there(directory / RECOVERY_PACKAGE):
         given.setdefault(PACKAGE, directory / RECOVERY_PACKAGE)
-    if PACKAGE not in given or (directory / RECOVERY_SHEET).exists():
+    if PACKAGE not in given or is_there(directory / RECOVERY_SHEET):
         given[SHEET] = directory / RECOVERY_SHEET  # one that no MSA granted anything to has no sheet
 
 

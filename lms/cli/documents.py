@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lms.errors import BadRequest, FileExists, LmsError
-from lms.files import create_file, read_regular_file
+from lms.files import create_file, is_there, read_regular_file
 from lms.process import run_program
 from lms.terminal import generated_password, measured_bits, read_secret, say
 from lms.wire.anchor import confirm_owner, read_owned_token
@@ -39,7 +39,7 @@ def _about(name: str) -> Iterator[None]:
 def token_create(arguments: argparse.Namespace) -> Answer:
     """A new Emergency Recovery Token in a new file."""
     path = Path(arguments.file)
-    if path.exists():
+    if is_there(path):
         raise FileExists(f"cannot create '{path}': file exists")
     generated = arguments.token_password is None and sys.stdin.isatty() and sys.stderr.isatty()
     if generated:

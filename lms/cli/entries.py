@@ -14,7 +14,7 @@ from typing import Any, Final
 from lms.cli.following import PROMPTS
 from lms.cli.running import Order
 from lms.errors import BadRequest, FileExists
-from lms.files import create_file, read_file
+from lms.files import create_file, is_there, read_file
 from lms.names import DATA, ENDORSEMENT_AUTH, OWNER_AUTH, PASSWORD, PRIVATE, PUBLIC, USER_PASSWORD
 from lms.terminal import read_secret, say_of_none
 from lms.wire.document import MIB
@@ -112,7 +112,7 @@ def retrieve(arguments: argparse.Namespace) -> Answer:
     output = arguments.output
     if output == _STDOUT and (sys.stdout.isatty() or arguments.json):
         raise BadRequest("cannot show a secret: standard output is a terminal, or takes the answer; name a file")
-    if output != _STDOUT and Path(output).exists():  # before anybody is asked, and while the job still has it
+    if output != _STDOUT and is_there(Path(output)):  # before anybody is asked, and while the job still has it
         raise FileExists(f"cannot create '{output}': file exists")
     order = _order(arguments, (PASSWORD, DATA, PUBLIC, PRIVATE))
     _ask_user_password(order)

@@ -12,7 +12,7 @@ from lms.cli.following import ask_for, asked_for
 from lms.cli.running import bus_of
 from lms.cli.service import Service
 from lms.errors import BadRequest, FileExists, NoSuchJob
-from lms.files import create_file
+from lms.files import create_file, is_there
 from lms.model.jobs import Job
 from lms.terminal import say, say_of_none
 
@@ -93,7 +93,7 @@ def supply(arguments: argparse.Namespace) -> Answer:
 def collect(arguments: argparse.Namespace) -> Answer:
     """Write what a job hands out to a new file; it is named before anything is taken, because it is handed out once."""
     output = Path(arguments.file)
-    if output.exists():
+    if is_there(output):
         raise FileExists(f"cannot create '{output}': file exists")
     with _service(arguments) as service:
         path, job = _found(service, arguments.job)

@@ -14,9 +14,9 @@ from typing import Any, Final, Self
 
 from lms.apps.luks.records import unfinished
 from lms.cli.running import Order
-from lms.config import Configuration, load_configuration
+from lms.config import Configuration, drop_ins_of, load_configuration
 from lms.errors import FileProblem, StillProtecting
-from lms.files import remove_file
+from lms.files import files_of, is_there, remove_file
 from lms.names import DEFAULT_CONFIG, OWNER_AUTH
 from lms.terminal import read_secret, say
 
@@ -46,8 +46,8 @@ class _Ours:
     def of(cls, named: str | None) -> Self:
         """What a configuration names, and that itself."""
         main = Path(DEFAULT_CONFIG if named is None else named)
-        files = (*sorted(main.with_name(main.name + ".d").glob("*.toml")), main)
-        return cls(load_configuration(None if named is None else main), tuple(filter(Path.exists, files)))
+        files = (*files_of(drop_ins_of(main), ".toml"), main)
+        return cls(load_configuration(None if named is None else main), tuple(filter(is_there, files)))
 
     def rows(self) -> list[Answer]:
         """As the service tells of its own."""
@@ -55,9 +55,9 @@ class _Ours:
         rooms = [("application-records", path, True) for path in self._rooms()]
         files = [("configuration", path, True) for path in self.files]
         token = config.recovery_token
-        tokens = [("token", token, False)] if (token.device or token.path).exists() else []
+        tokens = [("token", token, False)] if is_there(token.device or token.path) else []
         others = [("authority", config.authority.state_directory), ("station", config.station.state_directory)]
-        kept = [(what, path, False) for what, path in others if path.exists()]
+        kept = [(what, path, False) for what, path in others if is_there(path)]
         return [{"what": what, "where": str(path), "goes": goes} for what, path, goes in rooms + files + tokens + kept]
 
     def unfinished(self) -> list[str]:
@@ -76,7 +76,7 @@ class _Ours:
 
     def _rooms(self) -> list[Path]:
         named = (self.config.applications_directory / room for room in ("csp", "kernel", "luks"))
-        return [path for path in named if path.exists()]
+        return [path for path in named if is_there(path)]
 
 
 def _purge(arguments: argparse.Namespace) -> Answer:

@@ -7,7 +7,7 @@ from typing import Final
 
 from lms.adapters.channel import Channel, Refused, command, endpoint_for
 from lms.errors import TpmUnavailable
-from lms.files import read_regular_file
+from lms.files import is_there, read_regular_file
 from lms.model.recovery import RecoveryFacts
 from lms.names import RECOVERY_FACTS
 from lms.wire.record import read_record
@@ -21,7 +21,7 @@ _MAX_FACTS: Final = 4096
 def facts_in(directory: Path | None) -> RecoveryFacts | None:
     """What the recovery directory tells; None where it tells nothing. Raises FileProblem, MalformedStructure."""
     path = None if directory is None else directory / RECOVERY_FACTS
-    if path is None or not path.exists():
+    if path is None or not is_there(path):
         return None
     return read_record(RecoveryFacts, read_regular_file(path, _MAX_FACTS))
 

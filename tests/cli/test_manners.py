@@ -94,6 +94,36 @@ def test_what_is_no_file_is_named_and_not_waited_for(tmp_path, token, package, v
         assert f"'{pipe}'" in assert_refused(lmsctl(verb, good, *pipe_of_owner), 2, "FileProblem")
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "loop", "loop/within"], ids=["long", "loop", "below-loop"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("token", "create"),
+        ("token", "show"),
+        ("retrieve", "--application", "a", "--label", "b", "--output"),
+        ("collect", "1", "owner-auth"),
+        ("restore", "--sheet"),
+        ("csp", "add"),
+        ("csp", "export"),
+        ("evm", "create", "--directory"),
+        ("doctor", "--device"),
+        ("status", "--config"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_path_that_nobody_can_follow_is_told(platform, tmp_path, verb, name):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    config = () if "--config" in verb else ("--config", platform.write_config())
+    said = lmsctl(*config, *verb, tmp_path / name)
+    assert f"'{tmp_path / name}" in assert_refused(said, 2, "FileProblem")
+
+
+def test_the_root_is_no_file(platform):
+    config = platform.write_config()
+    assert_refused(lmsctl("csp", "add", "/", config=config), 2, "BadRequest")
+    assert_refused(lmsctl("status", "--config", "/"), 2, "FileProblem")
+
+
 def test_an_archive_says_where_it_is(archived):
     config = archived.write_config(recovery_directory=f'"{archived.directory}/boot"')
     archived.let_go()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,25 @@ def test_a_bus_that_is_not_there_is_told(tmp_path, command):
     assert b"Traceback" not in refused.stderr
 
 
+def test_a_bus_that_is_no_address_is_told():
+    for address in ("nonsense", "tcp:host=localhost,port=x"):
+        command = [sys.executable, str(EXAMPLES / "application.py"), "keep"]
+        refused = subprocess.run(
+            command, input=b"", capture_output=True, env=os.environ | {"LMS_BUS": address}, check=False
+        )
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(b"application.py: cannot reach the bus: ")
+
+
+def test_an_authorisation_that_is_not_there_is_told(bus, archived, daemons, tmp_path):
+    daemons(archived)
+    environment = os.environ | {"LMS_BUS": bus.address, "OWNER_AUTH_FILE": str(tmp_path / "absent")}
+    command = [sys.executable, str(EXAMPLES / "application.py"), "restore"]
+    refused = subprocess.run(command, input=b"", capture_output=True, env=environment, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(b"application.py: cannot read OWNER_AUTH_FILE")
+
+
 def test_nobody_is_asked_where_there_is_no_terminal(bus, archived, daemons):
     daemons(archived)
     command = [sys.executable, str(EXAMPLES / "application.py"), "restore"]
@@ -91,6 +111,7 @@ def test_who_watches_hears_of_loss_and_return(bus, archived, daemons, machines, 
         [sys.executable, str(EXAMPLES / "application.py"), "watch"],
         env=os.environ | {"LMS_BUS": bus.address},
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     assert watching.stdout is not None
@@ -102,10 +123,12 @@ def test_who_watches_hears_of_loss_and_return(bus, archived, daemons, machines, 
         assert watching.stdout.readline().startswith("the keys of this machine are gone")
         in_loop(restore)(bus, token)
         assert watching.stdout.readline() == "the keys of this machine are back\n"
+        watching.send_signal(signal.SIGINT)
+        assert watching.communicate() == ("", "")
+        assert watching.returncode == 130
     finally:
-        watching.terminate()
-        watching.wait()
-        watching.stdout.close()
+        watching.kill()
+        watching.communicate()
 
 
 async def restore(bus, token) -> None:

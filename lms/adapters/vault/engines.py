@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from lms.errors import BadConfiguration, FileProblem
-from lms.files import ensure_directory, sync_directory
+from lms.files import ensure_directory, is_there, sync_directory
 
 _PRAGMAS: Final = (
     "PRAGMA journal_mode = DELETE",
@@ -46,7 +46,7 @@ def _create(path: Path) -> None:
 
 def _ensure_file(path: Path) -> None:
     """The database's file, mode 0600 in a directory where nobody else can place a journal beside it."""
-    new = not path.parent.exists()
+    new = not is_there(path.parent)
     ensure_directory(path.parent)
     if path.parent.stat().st_mode & _WRITABLE_BY_OTHERS:
         raise FileProblem(f"cannot keep a vault in '{path.parent}': others may write to it")

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from lms.apps.csp.certificates import MAX_CERTIFICATES, Certificates, read_certificates
 from lms.errors import BadRequest, FileProblem, MalformedStructure, NotAContainer
-from lms.files import create_file, read_regular_file, settle_file, write_file
+from lms.files import create_file, is_directory, is_there, read_regular_file, resolved, settle_file, write_file
 from lms.model.tpm import SealedObject
 from lms.wire.tpm.key_file import KeyFile, read_tss2_pem, tss2_pem, tss2_private_key
 
@@ -25,10 +25,13 @@ class Container:
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """The container of a path as it was typed. Raises BadRequest."""
+        """The container of a path as it was typed. Raises BadRequest, FileProblem."""
         if path.suffix == _CERTIFICATE:
             raise BadRequest(f"cannot use '{path}' for a key: certificates have this suffix")
-        return cls(path.resolve())
+        found = resolved(path)
+        if not found.name:
+            raise BadRequest(f"cannot use '{path}' for a key: this is no file's name")
+        return cls(found)
 
     @classmethod
     def of_label(cls, label: str) -> Self:
@@ -52,12 +55,12 @@ class Container:
 
     def require_directory(self) -> None:
         """Go on only where its files could lie. Raises FileProblem."""
-        if not self.path.parent.is_dir():
+        if not is_directory(self.path.parent):
             raise FileProblem(f"cannot create '{self.path}': no such directory")
 
     def key(self) -> KeyFile | None:
         """What the file holds; None where there is none. Raises NotAContainer, FileProblem."""
-        if not self.path.exists():
+        if not is_there(self.path):
             return None
         try:
             return read_tss2_pem(read_regular_file(self.path, _MAX_KEY))
@@ -66,7 +69,7 @@ class Container:
 
     def certificates(self) -> Certificates | None:
         """What lies beside it; None where nothing does. Raises CertificateDiffers, FileProblem."""
-        if not self.certificate_path.exists():
+        if not is_there(self.certificate_path):
             return None
         return read_certificates(read_regular_file(self.certificate_path, MAX_CERTIFICATES), self.certificate_path)
 

@@ -11,6 +11,7 @@ from lms.apps.csp.container import Container
 from lms.apps.csp.listing import described
 from lms.apps.csp.registry import entries, handle_of, place, registered_key
 from lms.errors import FileExists, NotRegistered
+from lms.files import is_there
 from lms.model.tpm import SealedObject
 from lms.names import DATA
 
@@ -37,7 +38,7 @@ def export(acts: Acts, path: Path, output: Path | None, authorisation: Mapping[s
 
 
 def _ensure_key(target: Container, key: SealedObject, handle: int) -> bool:
-    if not target.path.exists():
+    if not is_there(target.path):
         target.create(key, handle)
         return True
     there = target.key()

@@ -23,7 +23,7 @@ from lms.apps.inventory.machine import Machine
 from lms.apps.inventory.sight import Sight
 from lms.apps.inventory.volumes import judge_volume
 from lms.errors import LmsError
-from lms.files import read_file
+from lms.files import is_there, read_file, resolved
 from lms.model.platform import Health
 
 _MAX_CRYPTTAB: Final = 1024 * 1024
@@ -113,7 +113,7 @@ def _look_at_volumes(scope: Scope, machine: Machine, sight: Sight) -> tuple[list
 def _volumes(scope: Scope, disks: Disks, sight: Sight) -> Iterable[Path]:
     """Each volume once, however it is named."""
     named = [Path(path) for path in disks.volumes]
-    if _CRYPTTAB.exists():
+    if is_there(_CRYPTTAB):
         with sight.trying():
             named += map(Path, read_crypttab(read_file(_CRYPTTAB, _MAX_CRYPTTAB)))
-    return {path.resolve(): path for path in reversed((*named, *scope.devices))}.values()
+    return {resolved(path): path for path in reversed((*named, *scope.devices))}.values()

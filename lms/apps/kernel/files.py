@@ -14,7 +14,16 @@ from typing import Final
 
 from lms.apps.kernel.blobs import EncryptedKey, Master, read_evm_key
 from lms.errors import EvmKeyOther, MalformedStructure
-from lms.files import create_file, ensure_directory, link_file, locked, read_regular_file, remove_file, settle_file
+from lms.files import (
+    create_file,
+    ensure_directory,
+    is_there,
+    link_file,
+    locked,
+    read_regular_file,
+    remove_file,
+    settle_file,
+)
 
 DEFAULT_KEYS: Final = "/etc/keys"
 _MAX: Final = 64 * 1024
@@ -46,7 +55,7 @@ class Files:
 
     def evm_key(self) -> EncryptedKey | None:
         """The EVM key that is there. Raises EvmKeyOther where it is none of ours."""
-        for path in filter(Path.exists, map(self.evm, Master)):
+        for path in filter(is_there, map(self.evm, Master)):
             try:
                 return read_evm_key(read_regular_file(path, _MAX))
             except MalformedStructure:
@@ -62,7 +71,7 @@ class Files:
 
     def read_master(self) -> bytes | None:
         """The trusted master key, whichever it is."""
-        return read_regular_file(self.master, _MAX).strip() if self.master.exists() else None
+        return read_regular_file(self.master, _MAX).strip() if is_there(self.master) else None
 
     def write(self, path: Path, blob: bytes) -> None:
         """A new file."""
@@ -71,7 +80,7 @@ class Files:
 
     def put_aside(self, path: Path) -> Path | None:
         """Give a file a name that tells its content; the new name."""
-        if not path.exists():
+        if not is_there(path):
             return None
         digest = hashlib.sha256(read_regular_file(path, _MAX)).hexdigest()
         aside = path.with_name(f"{path.name}.{digest[:16]}")
