@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -34,7 +35,7 @@ from lms.files import locked
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, ApplicationAlgorithm
 from lms.model.secret import Secret
 from lms.wire.tpm.application import application_template
-from lms.wire.tpm.key_file import tss2_pem, tss2_private_key
+from lms.wire.tpm.key_file import read_tss2_pem, tss2_pem, tss2_private_key
 from lms.wire.tpm.public import signing_template
 from tests.support.containers import PASSWORD, Serving, certify, make_pkcs12, signs
 from tests.support.platform import NO_SECRET
@@ -123,7 +124,7 @@ def test_no_key_takes_the_place_of_another(archived, key, refused, acts, directo
     refused(AnotherKey, "another one is in it", Wanted(brought=brought))
     before = key.read_bytes()
     key.write_bytes(pem(made(archived)))
-    refused(AnotherKey, "another key is registered than is in it", Wanted())
+    refused(AnotherKey, "another key is in it", Wanted())
     assert [row["file"] for row in listed(acts)] == ["changed"]
     with pytest.raises(FileExists):
         export(acts, key, None, {})
@@ -145,6 +146,30 @@ def test_a_file_that_was_altered_is_told(archived, key, acts, directory):
     assert [row["file"] for row in listed(acts)] == ["changed"]
     key.write_bytes(before)
     assert [row["file"] for row in listed(acts)] == ["present"]
+    assert signs(archived, key)
+
+
+def test_a_key_that_got_a_password_takes_no_place(archived, key, refused, acts, directory, tmp_path):
+    """Whoever may use a key may have the TPM give it a password; its file says what he likes."""
+    add(acts, key, directory, P256)
+    good = read_tss2_pem(key.read_bytes()).key
+    archived.let_go()
+    tpm = ("-T", archived.machine.tcti)
+    public, private, context = tmp_path / "public", tmp_path / "private", tmp_path / "context"
+    public.write_bytes(good.public)
+    private.write_bytes(good.private)
+    for words in (
+        ("tpm2_load", *tpm, "-C", f"{DRSK_HANDLE:#x}", "-u", public, "-r", private, "-c", context),
+        ("tpm2_changeauth", *tpm, "-C", f"{DRSK_HANDLE:#x}", "-c", context, "-r", private, "a password"),
+        ("tpm2_flushcontext", *tpm, "-t"),
+    ):
+        subprocess.run(list(map(str, words)), check=True, capture_output=True)
+    key.write_bytes(pem(type(good)(good.public, private.read_bytes())))
+    assert not signs(archived, key)
+    refused(AnotherKey, "the key was altered in it", Wanted())
+    assert [row["file"] for row in listed(acts)] == ["changed"]
+    key.unlink()
+    assert add(acts, key, directory, Wanted())["changed"]
     assert signs(archived, key)
 
 

@@ -88,9 +88,13 @@ def _present(container: Container, handle: int) -> SealedObject | None:
 def _agreed(
     container: Container, there: SealedObject | None, known: SealedObject | None, wanted: Wanted
 ) -> SealedObject | None:
-    """The key in the file or registered for it. Raises AnotherKey where there are two, or not the wanted one."""
-    if there is not None and known is not None and there.public != known.public:
-        raise AnotherKey(f"cannot use '{container.path}': for this file another key is registered than is in it")
+    """The key in the file or registered for it. Raises AnotherKey where there are two, or not the wanted one.
+
+    What a file says of its key, that no password opens it, nobody proves: of a known key it replaces nothing.
+    """
+    if there is not None and known is not None and there != known:
+        what = "the key was altered in it" if there.public == known.public else "another key is in it"
+        raise AnotherKey(f"cannot use '{container.path}': since it was registered {what}")
     found = there or known
     if found is not None and not wanted.accepts(found.public):
         where = "is registered for it" if there is None else "is in it"
