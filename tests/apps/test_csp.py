@@ -112,6 +112,18 @@ def test_a_key_and_its_certificate_outlive_the_tpm(bench, archived, machines, to
     assert (anew.row["file"], anew.row["certificate"]) == ("present", "CN=host.example")
 
 
+def test_what_the_registry_lost_is_registered_again(bench, archived, acts, files):
+    """As by `unregister`, and where an older package came back."""
+    bench.add(Wanted())
+    given = certified(archived, bench, files)
+    bench.add(given)
+    assert not bench.add(given)["changed"]
+    for label in (bench.crt, bench.key):
+        acts("unregister", {"application": "csp", "label": str(label)})
+        assert bench.add(Wanted())["changed"]
+    assert bench.row["certificate-kept"]
+
+
 @pytest.mark.parametrize("algorithm", ["EC", "RSA"])
 def test_the_key_of_a_pkcs12_file_signs_from_the_tpm(bench, archived, files, algorithm):
     wanted = brought(files, algorithm=algorithm)

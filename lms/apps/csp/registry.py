@@ -67,7 +67,8 @@ class Records:
         """Have packages carry this data; False where it is already so."""
         digest = hashlib.sha256(content).hexdigest()
         record = self.directory / hashlib.sha256(label.encode()).hexdigest()
-        if record.exists() and read_file(record, _DIGEST).decode("ascii", "replace") == digest:
+        said = record.exists() and read_file(record, _DIGEST).decode("ascii", "replace")
+        if said == digest and any(entry["label"] == label for entry in entries(acts)):
             return False
         acts("register", place(label), {DATA: content})
         write_file(record, digest.encode("ascii"))
