@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from lms.apps.luks.checking import check
 from lms.apps.luks.enrolling import enroll
+from lms.apps.luks.removing import remove
 from lms.apps.luks.resealing import reseal
 from lms.apps.luks.token import Binding
-from lms.errors import BindingUnproven, EnrolledOtherwise, TokenUseless
+from lms.apps.luks.volume import Volume
+from lms.errors import BindingUnproven, CryptsetupFailed, EnrolledOtherwise, TokenUseless
 from lms.model.secret import Secret
 from tests.service.test_sealing import extend
-from tests.support.volumes import PASSPHRASE, blob_of, metadata, rewrite_token
+from tests.support.volumes import PASSPHRASE, add_passphrase, blob_of, make_volume, metadata, opens, rewrite_token
 
 PIN = Secret(b"0815")
+NO_PIN = Secret(b"")
 
 
 def person() -> Secret:
@@ -90,3 +95,59 @@ def test_enroll_again_writes_down_what_is_proven(acts, archived, volume, bound):
     assert not enroll(acts, volume, bound, nobody, Binding((7,), True), PIN)["changed"]
     extend(archived, 7)
     assert reseal(acts, volume, bound, person, pin)["pcrs"] == [7]
+
+
+def exchange(volume, other) -> None:
+    """What the owner of a directory does while root works on a file in it."""
+    volume.rename(volume.with_name("taken"))
+    volume.symlink_to(other)
+
+
+@pytest.mark.parametrize("verb", [enroll, reseal, remove])
+def test_a_file_that_is_exchanged_meanwhile_leads_to_no_other_volume(acts, archived, volume, tmp_path, verb):
+    victim, apps = make_volume(tmp_path / "victim"), tmp_path / "apps"
+    add_passphrase(victim, Secret(b"somebody else's"))
+    if verb is not enroll:
+        enroll(acts, volume, apps, person, Binding((7,)), NO_PIN)
+        extend(archived, 7)
+    before = victim.read_bytes()
+
+    def exchanged() -> Secret:
+        exchange(volume, victim)
+        return PASSPHRASE
+
+    more = {enroll: (Binding((7,)), NO_PIN), reseal: (nobody,), remove: ()}[verb]
+    assert verb(acts, volume, apps, exchanged, *more)["changed"]
+    assert victim.read_bytes() == before
+    assert len(metadata(volume.with_name("taken"))["tokens"]) == (verb is not remove)
+
+
+def test_what_cryptsetup_says_names_the_volume(tmp_path):
+    (tmp_path / "nothing").write_bytes(bytes(17 << 20))
+    with Volume.opened(tmp_path / "nothing") as volume, pytest.raises(CryptsetupFailed) as failed:
+        volume.kill_slot(1)
+    assert "/dev/fd/" not in str(failed.value)
+    assert str(failed.value).count(f"{tmp_path}/nothing") == 2
+
+
+@pytest.fixture
+def device(volume):
+    """A block device of the volume's file."""
+    made = subprocess.run(["losetup", "--find", "--show", volume], check=False, capture_output=True)
+    if made.returncode:
+        pytest.skip("this machine makes no block device of a file")
+    path = made.stdout.decode().strip()
+    yield Path(path)
+    subprocess.run(["losetup", "--detach", path], check=True)
+
+
+def test_a_block_device_is_held_as_a_file_is(acts, archived, device, tmp_path):
+    enroll(acts, device, tmp_path, person, Binding((7,)), NO_PIN)
+    extend(archived, 7)
+    assert reseal(acts, device, tmp_path, person, nobody)["changed"]
+    assert check(acts, device, tmp_path, nobody)["opens"]
+    assert remove(acts, device, tmp_path, person)["changed"]
+    with Volume.opened(device) as volume:
+        volume.backup(tmp_path / "header")
+        volume.restore(tmp_path / "header")
+    assert opens(device, PASSPHRASE)

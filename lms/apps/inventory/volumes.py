@@ -38,7 +38,8 @@ def judge_volume(path: Path, machine: Machine) -> tuple[bool, list[Item]]:
     Raises FileProblem where there is none, NotLuks2 and MalformedStructure.
     """
     try:
-        header = Volume(path).header()
+        with Volume.opened(path) as volume:
+            header = volume.header()
     except (FileProblem, HeaderDamaged, VolumeReencrypting, CryptsetupFailed, ProgramNotStarted) as error:
         if not path.exists():
             raise

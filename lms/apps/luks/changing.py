@@ -42,13 +42,13 @@ class Change:
     @contextmanager
     def of(cls, acts: Acts, path: Path, directory: Path) -> Iterator[Change]:
         """The volume at a path, when what was left half done is brought to its end. Raises Busy, NotLuks2 and more."""
-        volume = Volume(path)
-        volume.header()
-        uuid = volume.uuid()
-        with Records.of(directory, uuid) as (records, lock):
-            change = cls(acts, replace(volume, kept=(lock,)), uuid, records)
-            change._finish()
-            yield change
+        with Volume.opened(path) as volume:
+            volume.header()
+            uuid = volume.uuid()
+            with Records.of(directory, uuid) as (records, lock):
+                change = cls(acts, replace(volume, kept=(lock,)), uuid, records)
+                change._finish()
+                yield change
 
     def label(self, slot: int) -> str:
         """The label under which the key of a slot is registered."""

@@ -38,11 +38,11 @@ def _below(token: Token, home: Home) -> str:
 
 def listed(acts: Acts, path: Path) -> list[Answer]:
     """Each key slot and what it is for. Needs neither passphrase nor TPM."""
-    volume, home = Volume(path), _NOBODY
-    header = volume.header()
+    with Volume.opened(path) as volume:
+        header, uuid = volume.header(), volume.uuid()
+    home = _NOBODY
     with suppress(LmsError):  # a machine without its keys has volumes all the same
         home = Home.of(acts)
-    uuid = volume.uuid()
     return [{"uuid": uuid, **row} for row in _rows(header, home)]
 
 
