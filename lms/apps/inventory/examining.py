@@ -5,7 +5,7 @@ Whatever cannot be looked at (no TPM, no daemon, not root) is said, and the rest
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,7 @@ def examine(acts: Acts, scope: Scope) -> Examined:
     sight = Sight()
     machine = _asked(acts, scope, sight)
     alone, copies = _look_at_volumes(scope, machine, sight)
-    look_at_files((*known_places(), *_containers(acts), *scope.paths), machine, sight)
+    look_at_files((*known_places(), *_containers(acts), *_named(scope, sight)), machine, sight)
     findings = (*told(machine), *of_volumes(alone, copies))
     return Examined(machine, tuple(sight.items), findings, tuple(dict.fromkeys(sight.unseen)))
 
@@ -94,6 +94,12 @@ def _containers(acts: Acts) -> list[Path]:
     with suppress(LmsError):  # what nobody answers is told already
         return [Path(entry["label"]) for entry in entries(acts)]
     return []
+
+
+def _named(scope: Scope, sight: Sight) -> Iterator[Path]:
+    for path in scope.paths:
+        with sight.trying():
+            yield resolved(path)
 
 
 def _look_at_volumes(scope: Scope, machine: Machine, sight: Sight) -> tuple[list[str], list[tuple[Path, str]]]:
