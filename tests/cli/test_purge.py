@@ -10,6 +10,7 @@ import pytest
 from lms.adapters.store.remains import remains
 from lms.files import locked
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE
+from tests.support.acts import act
 from tests.support.platform import OWNER_AUTH, PASSWORD, Platform, lmsctl
 
 
@@ -20,14 +21,14 @@ def config(archived, tmp_path) -> Path:
     token.write_bytes(b"a token")
     records.parent.mkdir(parents=True)
     records.write_bytes(b"digest")
+    with locked(archived.state_directory):
+        act(archived, "archive", boot=tmp_path / "boot")
     archived.let_go()
-    config = archived.write_config(
+    return archived.write_config(
         recovery_directory=f'"{tmp_path}/boot"',
         recovery_token=f'"{token}"',
         applications_directory=f'"{tmp_path}/applications"',
     )
-    assert lmsctl("archive", config=config).exit_code == 0
-    return config
 
 
 @pytest.fixture
