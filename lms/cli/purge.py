@@ -53,11 +53,10 @@ class _Ours:
         """As the service tells of its own."""
         config = self.config
         rooms = [("application-records", path, True) for path in self._rooms()]
-        files = [("configuration", path, True) for path in self.files]
+        files = [("configuration", path, not self._serving()) for path in self.files]
         token = config.recovery_token
         tokens = [("token", token, False)] if is_there(token.device or token.path) else []
-        others = [("authority", config.authority.state_directory), ("station", config.station.state_directory)]
-        kept = [(what, path, False) for what, path in others if is_there(path)]
+        kept = [(what, path, False) for what, path in self._others() if is_there(path)]
         return [{"what": what, "where": str(path), "goes": goes} for what, path, goes in rooms + files + tokens + kept]
 
     def unfinished(self) -> list[str]:
@@ -71,8 +70,15 @@ class _Ours:
                 shutil.rmtree(path)
             except OSError as error:
                 raise FileProblem(f"cannot remove '{path}': {(error.strerror or str(error)).lower()}") from None
-        for path in self.files:
+        for path in () if self._serving() else self.files:
             remove_file(path)
+
+    def _others(self) -> tuple[tuple[str, Path], ...]:
+        return ("authority", self.config.authority.state_directory), ("station", self.config.station.state_directory)
+
+    def _serving(self) -> bool:
+        """Whether an authority or a station lives here, which has its own tables in the configuration."""
+        return any(files_of(path, "") for _, path in self._others())
 
     def _rooms(self) -> list[Path]:
         named = (self.config.applications_directory / room for room in ("csp", "kernel", "luks"))
@@ -88,11 +94,14 @@ def _purge(arguments: argparse.Namespace) -> Answer:
     source = arguments.owner_auth
     inputs = {} if source is None else {OWNER_AUTH: read_secret(source, "owner authorisation")}
     answer, _ = Order("purge", arguments.config, options, inputs, no_daemon=True).run()
+    lost = answer["lost"] + [f"the unfinished change of volume {uuid}" for uuid in begun]
     if confirmed:
         ours.remove()
     else:
-        say("lmsctl", f"nothing was taken away: `lmsctl purge --confirm {answer['confirm']}` does it")
+        lose = " --lose" if lost else ""
+        say("lmsctl", f"nothing was taken away: `lmsctl purge --confirm {answer['confirm']}{lose}` does it")
+        if lost:
+            say("lmsctl", f"that ends for ever: {', '.join(lost)}")
     fates = ("stays", "gone" if confirmed else "goes")
     remains = [{"what": r["what"], "where": r["where"], "fate": fates[r["goes"]]} for r in answer["remains"] + rows]
-    lost = answer["lost"] + [f"the unfinished change of volume {uuid}" for uuid in begun]
     return answer | {"lost": lost, "remains": remains}

@@ -5,6 +5,7 @@ The state goes last: what was cut before is done again by the same words. The TP
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -40,8 +41,13 @@ class Remains:
 
 
 def confirmation(state: PlatformState | None) -> str:
-    """The digits that a person gives who means this platform."""
-    return digits((_NOBODY if state is None else state.platform_id).bytes)
+    """The digits that a person gives who means this platform, and all that would be lost with it."""
+    return digits(_meant(state))
+
+
+def _meant(state: PlatformState | None) -> bytes:
+    platform = (_NOBODY if state is None else state.platform_id).bytes
+    return hashlib.sha256(b"\0".join((platform, *(one.encode() for one in losses(state))))).digest()
 
 
 def losses(state: PlatformState | None) -> list[str]:
@@ -113,8 +119,10 @@ def purge(setting: Setting, order: Purging, confirmed: str, owner_auth: Secret, 
 
 
 def _check(state: PlatformState, confirmed: str, *, lose: bool) -> None:
-    if not same_digits(confirmed, state.platform_id.bytes):
-        raise PurgeUnconfirmed(f"cannot purge platform {state.platform_id}: these are not its digits")
+    if not same_digits(confirmed, _meant(state)):
+        raise PurgeUnconfirmed(
+            f"cannot purge platform {state.platform_id}: these are not its digits, with what would be lost now"
+        )
     lost = losses(state)
     if lost and not lose:
         more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""

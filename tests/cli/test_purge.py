@@ -100,12 +100,13 @@ def test_asked_twice_is_asked_once(config, digits, archived, tmp_path):
     assert (said.exit_code, tree(tmp_path)) == (0, before)
 
 
-def test_a_purge_that_was_cut_anywhere_goes_on(config, digits, archived, tmp_path):
+def test_a_purge_that_was_cut_anywhere_goes_on(config, archived, tmp_path):
     """Whatever is gone already, the state is not before the rest is."""
     registered(config, tmp_path)
     files = remains(archived.state_directory)
     assert files[-1] == archived.state_directory / "state.json"
     files[0].unlink()
+    digits = lmsctl("purge", config=config).json["confirm"]
     assert lmsctl("purge", "--confirm", digits, "--lose", config=config).exit_code == 0
     assert remains(archived.state_directory) == []
 
@@ -119,11 +120,16 @@ def test_other_digits_take_nothing_away(config, tmp_path):
 def test_a_key_that_something_depends_on_stays_unless_that_is_said(config, digits, archived, tmp_path):
     registered(config, tmp_path)
     before = tree(tmp_path)
-    said = lmsctl("purge", "--confirm", digits, config=config)
+    said = lmsctl("purge", "--confirm", digits, "--lose", config=config)
+    assert (said.json["error"], tree(tmp_path)) == ("PurgeUnconfirmed", before), "nobody was shown what would be lost"
+    looked = lmsctl("purge", config=config)
+    now = looked.json["confirm"]
+    assert looked.json["lost"] == ["luks disk"]
+    assert f"--confirm {now} --lose" in looked.stderr
+    said = lmsctl("purge", "--confirm", now, config=config)
     assert (said.json["error"], tree(tmp_path)) == ("StillProtecting", before)
     assert "luks disk" in said.stderr
-    assert lmsctl("purge", config=config).json["lost"] == ["luks disk"]
-    assert lmsctl("purge", "--confirm", digits, "--lose", config=config).exit_code == 0
+    assert lmsctl("purge", "--confirm", now, "--lose", config=config).exit_code == 0
     assert not (archived.state_directory / "items").exists()
 
 
@@ -193,6 +199,19 @@ def test_while_the_service_runs_nothing_is_taken(config, digits, archived, tmp_p
     with locked(archived.state_directory):
         said = lmsctl("purge", "--confirm", digits, config=config)
     assert (said.json["error"], tree(tmp_path)) == ("Busy", before)
+    assert "systemctl stop lms.service" in said.json["hint"]
+
+
+@pytest.mark.parametrize("other", ["authority", "station"])
+def test_the_configuration_of_an_authority_or_a_station_stays_with_it(config, digits, archived, tmp_path, other):
+    (tmp_path / other).mkdir()
+    (tmp_path / other / "identity").write_bytes(b"")
+    with config.open("a") as file:
+        file.write(f'[{other}]\nstate_directory = "{tmp_path}/{other}"\n')
+    assert fates(lmsctl("purge", config=config))["configuration"] == {"stays"}
+    said = lmsctl("purge", "--confirm", digits, config=config)
+    assert (said.exit_code, fates(said)[other], fates(said)["configuration"]) == (0, {"stays"}, {"stays"})
+    assert (config.exists(), remains(archived.state_directory)) == (True, [])
 
 
 def test_what_is_not_ours_stays(config, digits, archived):
