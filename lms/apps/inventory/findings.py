@@ -14,11 +14,11 @@ _OLD: Final = 90
 _TOLD: Final[Mapping[str, tuple[str, str]]] = {
     "owner-auth-unset": (
         "the TPM has no owner authorisation: whoever reaches it can take its keys away",
-        "tpm2_changeauth -c owner",
+        "tpm2_changeauth -c owner file:FILE",
     ),
     "lockout-auth-unset": (
         "the TPM has no lock-out authorisation: whoever reaches it can clear it",
-        "tpm2_changeauth -c lockout",
+        "tpm2_changeauth -c lockout file:FILE",
     ),
     "locked-out": (
         "the TPM refuses authorisations after too many wrong guesses",
@@ -50,7 +50,8 @@ def told(machine: Machine) -> Iterator[Answer]:
 def _of_destinations(machine: Machine) -> Iterator[Answer]:
     destinations, newest = machine.status.get("destinations", ()), machine.status.get("sequence", 0)
     if len(destinations) == 1:
-        yield found("one-destination", f"{_named(destinations[0])} alone can give the keys back", "lmsctl enroll ma")
+        meaning = f"{_named(destinations[0])} alone can give the keys back"
+        yield found("one-destination", meaning, _second(machine, destinations[0]))
     for one in destinations:
         if one["kind"] == DestinationKind.MIGRATION_AUTHORITY.value and one.get("held", 0) < newest:
             meaning = f"{_named(one)} was seen to hold package {one.get('held', 0)}, the newest is {newest}"
@@ -58,6 +59,15 @@ def _of_destinations(machine: Machine) -> Iterator[Answer]:
     if machine.status.get("age-days", 0) > _OLD:
         meaning = f"the last proof that a package is held is {machine.status['age-days']} days old"
         yield found("proof-old", meaning, "lmsctl archive")
+
+
+def _second(machine: Machine, first: Mapping[str, str]) -> str:
+    """What enrolls another destination: authorities are those that the owner's trust list names."""
+    if not machine.status.get("approved"):
+        return "lmsctl enroll msa --via ADDRESS"
+    if first["kind"] == DestinationKind.MIGRATION_AUTHORITY.value:
+        return "lmsctl enroll ma --id UUID"
+    return "lmsctl enroll ma"
 
 
 def _named(destination: Mapping[str, str]) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from lms.apps.inventory.bond import State, Verdict
+from lms.model.packages import DestinationKind
 from lms.model.platform import Health
 
 _NO_ONE: Final = Verdict(State.UNKNOWN, "nobody could say whether packages hold the recoverable key", "lmsctl status")
 _COMES_BACK: Final = Verdict(State.PROTECTED, "the recoverable key comes back on another TPM")
 _NEVER: Final = Verdict(State.LOST, "no package holds the recoverable key", "lmsctl archive")
+_BY_TOKEN: Final = "lmsctl restore --token FILE"
+_STRANGE: Final = ("other-tpm", "cleared-tpm")
 _OF: Final[Mapping[str, Verdict]] = {
     Health.UNPROVISIONED.value: Verdict(State.LOST, "this machine has no recoverable key", "lmsctl provision"),
     Health.CREATED.value: _NEVER,
@@ -53,4 +56,12 @@ class Machine:
     def verdict(self) -> Verdict:
         """What becomes of all that hangs below the recoverable key."""
         found = _OF.get(self.state or "", _NO_ONE)
-        return _NEVER if found.state is State.STALE and not self.package else found
+        if found.state is State.STALE and not self.package:
+            return _NEVER
+        return replace(found, act=_BY_TOKEN) if self._needs_token else found
+
+    @property
+    def _needs_token(self) -> bool:
+        """Whether the key is in no chip here that would take it back, and nobody but the token has it."""
+        kinds = {one["kind"] for one in self.status.get("destinations", ())}
+        return self.status.get("reason") in _STRANGE and kinds == {DestinationKind.RECOVERY_TOKEN.value}

@@ -19,6 +19,7 @@ from lms.apps.luks.enrolling import enroll
 from lms.apps.luks.token import Binding
 from lms.errors import Blame, TpmUnavailable
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE
+from lms.model.packages import DestinationKind
 from lms.model.secret import Secret
 from lms.wire.tpm.key_file import tss2_pem, tss2_private_key
 from tests.errors.test_hints import problem
@@ -181,8 +182,34 @@ def test_a_machine_that_lost_its_key_has_it_in_a_package(archived, seen, blob, t
     archived.clear()
     examined = seen(Acting(archived))
     (row,) = [row for row in examined.answer()["bound"] if row["what"] == "trusted key"]
-    assert (row["state"], row["act"]) == (STALE, "lmsctl restore")
+    assert (row["state"], row["act"]) == (STALE, "lmsctl restore --token FILE"), "nobody else has it"
     assert "owner-auth-unset" in findings(examined)
+
+
+def test_a_key_that_left_its_handle_alone_needs_no_token(archived, seen, blob, tmp_path):
+    (tmp_path / "files" / "kmk.blob").write_bytes(blob)
+    archived.evict()
+    examined = seen(Acting(archived))
+    (row,) = [row for row in examined.answer()["bound"] if row["what"] == "trusted key"]
+    assert (row["state"], row["act"]) == (STALE, "lmsctl restore")
+
+
+TOKEN_ALONE = {"kind": DestinationKind.RECOVERY_TOKEN.value, "id": "token"}
+AUTHORITY_ALONE = {"kind": DestinationKind.MIGRATION_AUTHORITY.value, "id": "some", "held": 1}
+
+
+@pytest.mark.parametrize(
+    ("first", "approved", "act"),
+    [
+        (TOKEN_ALONE, False, "lmsctl enroll msa --via ADDRESS"),
+        (TOKEN_ALONE, True, "lmsctl enroll ma"),
+        (AUTHORITY_ALONE, True, "lmsctl enroll ma --id UUID"),
+    ],
+)
+def test_what_enrolls_a_second_destination_works_here(first, approved, act):
+    status = {"destinations": [first], "approved": approved, "sequence": 1}
+    assert [one["act"] for one in findings_.told(machine.Machine(DRSK_HANDLE, status))] == [act]
+    assert problem(act.split(), "lmsctl") is None
 
 
 def test_findings_say_what_to_see_to(acts, archived, seen):
