@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from lms.errors import BadRequest, FileProblem, NotEnrolled
+from lms.errors import BadRequest, NotEnrolled, RegisterAbsent
 from lms.files import ensure_directory, files_of, is_there, locked_beside, read_file, write_file
 from lms.wire.document import MIB
 
@@ -41,9 +41,12 @@ class Register:
             raise BadRequest(f"cannot begin a new trust list in '{self.path}': it exists")
 
     def trust_list(self) -> bytes:
-        """The newest one. Raises FileProblem."""
+        """The newest one. Raises RegisterAbsent, FileProblem."""
         if not is_there(self.path):
-            raise FileProblem(f"cannot find the trust list '{self.path}': the first begins with --new-trust-list")
+            raise RegisterAbsent(
+                f"cannot find the trust list '{self.path}': name it with --trust-list FILE, or as `trust_list` in the "
+                "table [station]; only an owner's very first approval begins it, with --new-trust-list"
+            )
         return read_file(self.path, _MAX_LIST)
 
     def sheet(self, platform_id: UUID) -> bytes:

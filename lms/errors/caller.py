@@ -50,6 +50,13 @@ class FileExists(FileProblem):
     hint = "nothing is ever overwritten: name another file, or remove this one first"
 
 
+class RegisterAbsent(FileProblem):
+    hint = (
+        "give the newest trust list: `--trust-list`, or `trust_list` in the table [station]; where this owner never "
+        "approved anything, begin it with `lms-authority approve --new-trust-list`"
+    )
+
+
 class WrongPassword(LmsError):
     blame = Blame.AUTHORISATION
     hint = "the password does not open this token, or its file was altered; try again or use another copy"

@@ -26,7 +26,8 @@ class EkUntrusted(LmsError):
     blame = Blame.STATE
     hint = "add its maker's CA certificates to `ek_roots`; one that has none is taken as it is with `--unverified-tpm`"
     hints: ClassVar[Mapping[str, str]] = {
-        AUTHORITY_PROGRAM: "name the TPM maker's CA certificates (`--ek-root`, `ek_roots`), or answer with `--vouch`"
+        AUTHORITY_PROGRAM: "name the CA certificates of the TPM's maker in `ek_roots`, or take it as it is: "
+        "`lms-authority init --unverified-tpm`, `lms-authority approve --vouch`"
     }
 
 
@@ -180,4 +181,11 @@ class ProgramNotStarted(LmsError):
 class Busy(LmsError):
     blame = Blame.STATE
     retry = True
-    hint = "something else works on this state directory: wait until it is done, or stop it"
+    hint = (
+        "wait until that is done; where it is lmsd, leave `--no-daemon` out, or stop it before (systemctl stop "
+        "lms.service): it works on its state as long as it runs"
+    )
+    hints: ClassVar[Mapping[str, str]] = {
+        AUTHORITY_PROGRAM: "wait until that is done; where it is the authority that serves, stop it before "
+        "(systemctl stop lms-authority.service)"
+    }

@@ -127,8 +127,10 @@ def test_a_trust_list_begins_only_once_and_only_when_it_is_said(asked, desk):
     arguments = ("approve", desk["request"], "--token", desk["token"], "--token-password", desk["password"])
     arguments += ("--trust-list", desk["trust"], "--vouch", "--output", desk["grant"], "--digits", asked[1])
     refused = authority(*arguments)
-    assert_refused(refused, 2, "FileProblem")
+    assert_refused(refused, 2, "RegisterAbsent")
     assert "--new-trust-list" in refused.json["message"]
+    for words in (refused.json["message"], refused.json["hint"]):
+        assert words.index("--trust-list") < words.index("`trust_list`") < words.index("--new-trust-list")
     desk["trust"].write_bytes(b"the list of a station")
     assert_refused(authority(*arguments, "--new-trust-list"), 2, "BadRequest")
     assert desk["trust"].read_bytes() == b"the list of a station"

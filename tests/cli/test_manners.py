@@ -113,13 +113,14 @@ def test_what_is_no_file_is_named_and_not_waited_for(tmp_path, token, package, v
 )
 def test_a_path_that_nobody_can_follow_is_told(platform, tmp_path, verb, name):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    config = () if "--config" in verb else ("--config", platform.write_config())
+    config = platform.write_config(applications_directory=f'"{tmp_path}/applications"')
+    config = () if "--config" in verb else ("--config", config)
     said = lmsctl(*config, *verb, tmp_path / name)
     assert f"'{tmp_path / name}" in assert_refused(said, 2, "FileProblem")
 
 
-def test_the_root_is_no_file(platform):
-    config = platform.write_config()
+def test_the_root_is_no_file(platform, tmp_path):
+    config = platform.write_config(applications_directory=f'"{tmp_path}/applications"')
     assert_refused(lmsctl("csp", "add", "/", config=config), 2, "BadRequest")
     assert_refused(lmsctl("status", "--config", "/"), 2, "FileProblem")
 

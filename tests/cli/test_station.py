@@ -107,6 +107,17 @@ def test_a_station_is_certified_as_a_tls_client_and_nothing_else(station, servin
     assert (station.state / "stations" / f"{again.json['station']}.pem").exists()
 
 
+def test_a_register_that_the_configuration_names_is_that_of_all_verbs(tmp_path):
+    desk = Station(tmp_path / "desk")
+    desk.trust_list = tmp_path / "trust.xml"
+    desk.config.write_text(desk.config.read_text().replace("[station]", f'[station]\ntrust_list = "{desk.trust_list}"'))
+    with Serving(tmp_path / "ma", desk):
+        desk.enrolled()
+        said = desk.run("pending")
+    assert (said.exit_code, said.json["requests"]) == (0, [])
+    assert (desk.trust_list.exists(), (desk.state / "trust.xml").exists()) == (True, False)
+
+
 def test_only_its_user_can_read_a_stations_key(station, serving):
     assert stat.S_IMODE(station.state.stat().st_mode) == 0o700
     assert stat.S_IMODE((station.state / "station.json").stat().st_mode) == 0o600

@@ -17,6 +17,7 @@ from lms.errors import (
     BadAttributes,
     BadConfiguration,
     BlobRefused,
+    EndorsementAuthFailed,
     HandleOccupied,
     KeyNotFound,
     LmsError,
@@ -74,6 +75,8 @@ MEANINGS: Final[Meanings] = {
 # What a person is told beside the code, which is for a journal and a search.
 _WORDS: Final[Mapping[type[LmsError], str]] = {
     OwnerAuthFailed: "the owner authorisation is missing or wrong",
+    EndorsementAuthFailed: "the endorsement authorisation is missing or wrong",
+    AuthFailed: "the authorisation is missing or wrong",
     NvFull: "there is no room for it in the TPM",
     TpmLockedOut: "the TPM is locked out",
     TpmBusy: "the TPM has no free slot",
