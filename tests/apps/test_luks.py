@@ -138,7 +138,7 @@ def test_a_machine_with_another_recoverable_key_seals_its_volumes_anew(bench, vo
     bench.enroll(person, Binding((), True), PIN)
     platform.provision(token)
     anew = Bench(Acting(platform), volume, tmp_path / "apps")
-    assert listed(Acting(platform), volume)[0]["below"].startswith("a recoverable key that is gone (0x81000004, ")
+    assert listed(Acting(platform), volume)[0]["below"].startswith("a recoverable key that is not here (0x81000004, ")
     with pytest.raises(TokenUseless, match="has no more"):
         anew.check(nobody)
     row = anew.reseal(person, pin)

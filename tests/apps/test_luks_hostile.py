@@ -11,14 +11,26 @@ import pytest
 
 from lms.apps.luks.checking import check
 from lms.apps.luks.enrolling import enroll
+from lms.apps.luks.listing import listed
 from lms.apps.luks.removing import remove
 from lms.apps.luks.resealing import reseal
 from lms.apps.luks.token import Binding
 from lms.apps.luks.volume import Volume
-from lms.errors import BindingUnproven, CryptsetupFailed, EnrolledOtherwise, TokenUseless
+from lms.errors import BindingUnproven, CryptsetupFailed, EnrolledOtherwise, TokenUseless, VolumeNotEnrolled
 from lms.model.secret import Secret
 from tests.service.test_sealing import extend
-from tests.support.volumes import PASSPHRASE, add_passphrase, blob_of, make_volume, metadata, opens, rewrite_token
+from tests.support.volumes import (
+    PASSPHRASE,
+    Acting,
+    add_passphrase,
+    blob_of,
+    cryptsetup,
+    import_token,
+    make_volume,
+    metadata,
+    opens,
+    rewrite_token,
+)
 
 PIN = Secret(b"0815")
 NO_PIN = Secret(b"")
@@ -151,3 +163,62 @@ def test_a_block_device_is_held_as_a_file_is(acts, archived, device, tmp_path):
         volume.backup(tmp_path / "header")
         volume.restore(tmp_path / "header")
     assert opens(device, PASSPHRASE)
+
+
+ANOTHER = Secret(b"another person's")
+
+
+def the_token(volume) -> dict:
+    ((_, token),) = metadata(volume)["tokens"].items()
+    return token
+
+
+def test_a_slot_that_a_token_merely_names_is_not_ours(acts, volume, tmp_path):
+    add_passphrase(volume, ANOTHER)
+    row = enroll(acts, volume, tmp_path, lambda: ANOTHER, Binding(), NO_PIN)
+    import_token(volume, the_token(volume) | {"keyslots": ["0"]})
+    assert reseal(acts, volume, tmp_path, nobody, nobody)["slot"] == row["slot"]
+    assert remove(acts, volume, tmp_path, lambda: ANOTHER)["removed"] == [row["slot"]]
+    assert [opens(volume, one) for one in (PASSPHRASE, ANOTHER)] == [True, True]
+    assert the_token(volume)["keyslots"] == ["0"]
+
+
+def test_a_slot_that_was_ours_once_is_a_persons_now(acts, volume, tmp_path):
+    row = enroll(acts, volume, tmp_path, person, Binding(), NO_PIN)
+    token = the_token(volume)
+    cryptsetup("token", "remove", "--token-id", 0, volume)
+    cryptsetup("luksKillSlot", "-q", volume, row["slot"])
+    add_passphrase(volume, ANOTHER)
+    import_token(volume, token)
+    assert set(metadata(volume)["keyslots"]) == {"0", str(row["slot"])}
+    assert not remove(acts, volume, tmp_path, person)["changed"]
+    assert opens(volume, ANOTHER)
+
+
+def test_a_disk_of_two_machines_opens_on_both(acts, volume, tmp_path, platform, token):
+    platform.provision(token)
+    other, here, there = Acting(platform), tmp_path / "here", tmp_path / "there"
+    first = enroll(acts, volume, here, person, Binding(), NO_PIN)["slot"]
+    with pytest.raises(VolumeNotEnrolled):
+        reseal(other, volume, there, nobody, nobody)
+    second = enroll(other, volume, there, person, Binding(), NO_PIN)["slot"]
+    assert check(acts, volume, here, nobody)["slot"] == first
+    assert check(other, volume, there, nobody)["slot"] == second
+    below = [row.get("below", "") for row in listed(acts, volume)]
+    assert below[0] == "the recoverable key"
+    assert below[1].startswith("a recoverable key that is not here (0x81000004, ")
+    assert remove(other, volume, there, person)["removed"] == [second]
+    assert check(acts, volume, here, nobody)["opens"]
+
+
+def test_a_token_at_our_handle_that_is_garbage_hides_and_hinders_nothing(acts, volume, tmp_path):
+    row = enroll(acts, volume, tmp_path, person, Binding(), NO_PIN)
+    token = the_token(volume)
+    blob = blob_of(token)
+    private = 2 + int.from_bytes(blob[:2], "big")
+    garbage = blob[:private] + bytes.fromhex("000a0008ffff000000000000")
+    import_token(volume, token | {"tpm2-blob": base64.b64encode(garbage).decode()})
+    kinds = [(one["slot"], one["kind"]) for one in listed(acts, volume)]
+    assert kinds == [(row["slot"], "systemd-tpm2"), (row["slot"], "systemd-tpm2"), (0, "passphrase or key file")]
+    assert enroll(acts, volume, tmp_path, nobody, Binding(), NO_PIN)["slot"] == row["slot"]
+    assert remove(acts, volume, tmp_path, person)["removed"] == [row["slot"]]

@@ -12,21 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from lms.apps.acts import Acts
 from lms.apps.luks.header import Header, slots_of
+from lms.apps.luks.ours import ITERATIONS, Found, known, ours
 from lms.apps.luks.records import Known, OwnSlot, Plan, Records, Stage
-from lms.apps.luks.sealing import APPLICATION, seal_passphrase, unseal_passphrase
+from lms.apps.luks.registry import Registry
+from lms.apps.luks.sealing import seal_passphrase, unseal_passphrase
 from lms.apps.luks.token import Binding, Token, read_token, write_token
 from lms.apps.luks.volume import Volume
 from lms.errors import HeaderDamaged, LmsError, NotLuks2, OnlyTpmOpens, PassphraseRefused, TokenUseless
 from lms.files import remove_file
 from lms.model.secret import Secret
-from lms.names import DATA
-
-# A random passphrase needs no slow function. systemd's own slots have 1000, and people's none of these.
-_ITERATIONS: Final = range(1001, 32768)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +34,7 @@ class Change:
     volume: Volume
     uuid: str
     records: Records
+    registry: Registry
 
     @classmethod
     @contextmanager
@@ -46,13 +44,16 @@ class Change:
             volume.header()
             uuid = volume.uuid()
             with Records.of(directory, uuid) as (records, lock):
-                change = cls(acts, replace(volume, kept=(lock,)), uuid, records)
+                change = cls(acts, replace(volume, kept=(lock,)), uuid, records, Registry(acts, uuid))
                 change._finish()
                 yield change
 
-    def label(self, slot: int) -> str:
-        """The label under which the key of a slot is registered."""
-        return f"{self.uuid}:{slot}"
+    def ours(self) -> tuple[Found, ...]:
+        """The tokens that we made for their slots, as the registry or our own note says."""
+        return ours(self.volume.header(), self._own())
+
+    def _own(self) -> frozenset[tuple[int, str]]:
+        return frozenset({*self.registry.names().items(), *self.records.known().names.items()})
 
     def person(self, ask: Callable[[], Secret]) -> Secret:
         """What opens a slot that no TPM opens; asked for where there is one. Raises OnlyTpmOpens, PassphraseRefused."""
@@ -73,7 +74,7 @@ class Change:
     def add(self, passphrase: Secret, binding: Binding, pin: Secret, drops: tuple[int, ...] = ()) -> tuple[int, Token]:
         """A new slot and its token, proven; then the slots `drops` go. What fails leaves the header as it was."""
         header = self.volume.header()
-        slot = OwnSlot(header.free_slot(), secrets.choice(_ITERATIONS))
+        slot = OwnSlot(header.free_slot(), secrets.choice(ITERATIONS))
         plan = Plan(Stage.ADDING, slot, _own(header, drops))
         self.volume.backup(self.records.backup)
         self.records.begin(plan)
@@ -84,12 +85,19 @@ class Change:
         except BaseException:
             self._bring_back()
             raise
-        self.records.begin(replace(plan, stage=Stage.DROPPING, binding=binding))
+        self.records.begin(replace(plan, stage=Stage.DROPPING, after=self._after(plan, binding, token)))
         self._finish()
         return slot.number, token
 
+    def _after(self, plan: Plan, binding: Binding, token: Token) -> Known:
+        """What is known when a plan is done."""
+        before, gone = self.records.known(), {slot.number for slot in plan.drops}
+        assert plan.adds is not None
+        names = {slot: name for slot, name in before.names.items() if slot not in gone}
+        return replace(before, binding=binding, names=names | {plan.adds.number: str(token.name)})
+
     def _add(self, slot: OwnSlot, passphrase: Secret, binding: Binding, pin: Secret) -> Token:
-        sealed, own = seal_passphrase(self.acts, self.label(slot.number), binding, pin)
+        sealed, own = seal_passphrase(self.acts, self.registry.label(slot.number), binding, pin)
         self.volume.add_key(slot.number, slot.iterations, passphrase, own)
         number = self.volume.header().free_token()
         self.volume.import_token(number, write_token(sealed, slot.number))
@@ -104,9 +112,11 @@ class Change:
         self.records.begin(Plan(Stage.DROPPING, None, _own(header, slots)))
         self._finish()
 
-    def bind(self, binding: Binding | None) -> None:
-        """Write down what a token of ours is bound to, when it was proven."""
-        self.records.know(replace(self.records.known(), binding=binding))
+    def know(self, found: Found) -> None:
+        """Write down what was proven of a token of ours."""
+        known = self.records.known()
+        names = {**known.names, found.slot: str(found.token.name)}
+        self.records.know(replace(known, binding=found.token.binding, names=names))
 
     def keep_header(self) -> bool:
         """Have the encrypted header carried by packages, as it is now; False where it is already so."""
@@ -139,10 +149,14 @@ class Change:
             self._take_away(slot)
         if not back and plan.adds:
             self.keep_header()
-            self.bind(plan.binding)
+            self._know_after(plan)
         elif not (back and plan.drops):  # there was none before, or there is none any more
             self._forget()
         self.records.end()
+
+    def _know_after(self, plan: Plan) -> None:
+        if plan.after is not None:
+            self.records.know(replace(plan.after, header=self.records.known().header))
 
     def _take_away(self, slot: OwnSlot) -> None:
         header = self.volume.header()
@@ -150,11 +164,16 @@ class Change:
         if found is not None and found.iterations == slot.iterations:
             if not set(header.persons) - {slot.number}:
                 raise OnlyTpmOpens(f"cannot change '{self.volume.path}': nothing but this machine's TPM opens it")
-            for number, token in header.tokens.items():
-                if slots_of(token) == (slot.number,):
-                    self.volume.remove_token(number)
+            for number in self._tokens_of(slot, header):
+                self.volume.remove_token(number)
             self.volume.kill_slot(slot.number)
-        self.acts("unregister", {"application": APPLICATION, "label": self.label(slot.number)})
+        self.registry.forget_slot(slot.number)
+
+    def _tokens_of(self, slot: OwnSlot, header: Header) -> list[int]:
+        """Our tokens for a slot of ours: what else names it, stays."""
+        own = self._own()
+        mine = ((number, known(one)) for number, one in header.tokens.items() if slots_of(one) == (slot.number,))
+        return [number for number, token in mine if token and (slot.number, str(token.name)) in own]
 
     def _slim(self) -> tuple[bytes, str]:
         """The header for keeping, and its digest."""
@@ -165,11 +184,11 @@ class Change:
 
     def _register(self) -> None:
         kept, digest = self._slim()
-        self.acts("register", {"application": APPLICATION, "label": self.uuid}, {DATA: kept})
+        self.registry.keep_header(kept)
         self.records.know(replace(self.records.known(), header=digest))
 
     def _forget(self) -> None:
-        self.acts("unregister", {"application": APPLICATION, "label": self.uuid})
+        self.registry.forget_header()
         self.records.know(Known())
 
 

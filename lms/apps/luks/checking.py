@@ -9,7 +9,7 @@ from typing import Final
 from lms.apps.acts import Acts, Answer
 from lms.apps.luks.changing import Change
 from lms.apps.luks.listing import described
-from lms.apps.luks.ours import Found, Home, ours
+from lms.apps.luks.ours import Found, Home
 from lms.errors import BlobRefused, LmsError, PcrsDiffer, TokenUseless, VolumeNotEnrolled
 from lms.model.secret import Secret
 
@@ -24,16 +24,16 @@ def check(acts: Acts, path: Path, directory: Path, pin: Callable[[], Secret]) ->
     home = Home.of(acts)
     with Change.of(acts, path, directory) as change:
         header = change.volume.header()
-        tokens = required(change, home)
+        tokens = required(change)
         for found in tokens:
             require_use(change, found, home, pin)
         known = {"opens": True, "header-kept": change.header_is_kept(), "persons": len(header.persons)}
         return {"uuid": change.uuid, **described(tokens[0].slot, tokens[0].token, home), **known}
 
 
-def required(change: Change, home: Home) -> tuple[Found, ...]:
+def required(change: Change) -> tuple[Found, ...]:
     """The tokens of ours. Raises VolumeNotEnrolled."""
-    tokens = ours(change.volume.header(), home)
+    tokens = change.ours()
     if not tokens:
         raise VolumeNotEnrolled(f"cannot find a token of ours in '{change.volume.path}'")
     return tokens

@@ -9,7 +9,7 @@ from lms.apps.acts import Acts, Answer
 from lms.apps.luks.changing import Change
 from lms.apps.luks.checking import require_use
 from lms.apps.luks.listing import described
-from lms.apps.luks.ours import Home, ours
+from lms.apps.luks.ours import Home
 from lms.apps.luks.token import Binding
 from lms.errors import EnrolledOtherwise
 from lms.model.secret import Secret
@@ -25,11 +25,11 @@ def enroll(
     """
     home = Home.of(acts)
     with Change.of(acts, path, directory) as change:
-        for found in ours(change.volume.header(), home):
+        for found in change.ours():
             if found.token.binding != binding:
                 raise EnrolledOtherwise(f"cannot enroll '{path}': it is enrolled already, with other PCRs or a PIN")
             require_use(change, found, home, lambda: pin)
-            change.bind(binding)
+            change.know(found)
             row = described(found.slot, found.token, home)
             return {"uuid": change.uuid, **row, "changed": change.keep_header()}
         slot, token = change.add(change.person(passphrase), binding, pin)

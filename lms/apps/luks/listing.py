@@ -32,7 +32,7 @@ def described(slot: int, token: Token, home: Home) -> Answer:
 def _below(token: Token, home: Home) -> str:
     if home.has(token):
         return "the recoverable key"
-    at = "a recoverable key that is gone" if token.parent.handle == home.handle else "another key"
+    at = "a recoverable key that is not here" if token.parent.handle == home.handle else "another key"
     return f"{at} ({token.parent.handle:#x}, {token.parent.name.digits})"
 
 

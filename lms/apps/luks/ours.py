@@ -1,15 +1,21 @@
-"""Which tokens of a header are ours: below the recoverable key, or where it was before this machine got another one."""
+"""Which tokens of a header are ours: those whose sealed object we made for their slot, whatever the header says.
+
+Other machines have a recoverable key at the same handle, and a token names any slot that its writer likes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from lms.apps.acts import Acts
 from lms.apps.luks.header import Header, slots_of
 from lms.apps.luks.token import Token, read_token
 from lms.errors import MalformedStructure, NotProvisioned
+
+ITERATIONS: Final = range(1001, 32768)
+"""Of our slots: a random passphrase needs no slow function. systemd's own have 1000, and people's none of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +54,9 @@ def known(token: Mapping[str, Any]) -> Token | None:
         return None
 
 
-def ours(header: Header, home: Home) -> tuple[Found, ...]:
-    """Those at the handle of the recoverable key, which is nobody else's; one that lost its slot opens nothing."""
+def ours(header: Header, own: Set[tuple[int, str]]) -> tuple[Found, ...]:
+    """Those of slots that may be ours, whose sealed object has the Name that is `own` for the slot."""
+    slots = {number for number, slot in header.slots.items() if slot.iterations in ITERATIONS}
     read = ((slots_of(one), known(one)) for one in header.tokens.values())
-    return tuple(
-        Found(slots[0], token)
-        for slots, token in read
-        if token is not None and len(slots) == 1 and token.parent.handle == home.handle
-    )
+    found = (Found(of[0], token) for of, token in read if token is not None and len(of) == 1)
+    return tuple(one for one in found if one.slot in slots and (one.slot, str(one.token.name)) in own)

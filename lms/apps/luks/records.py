@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -45,21 +45,22 @@ class Known:
     """What is known of a volume. Its header says how it is bound as well, but anybody may have written that.
 
     `header` is the digest of the header that was registered last, empty where none was. A version that wrote no
-    binding down wrote this digest alone.
+    binding down wrote this digest alone. `names` are those of the sealed objects, by the slots that they open.
     """
 
     header: str = ""
     binding: Binding | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One change: the slot that comes, and those that go when it is proven; `binding` is what holds then."""
+    """One change: the slot that comes, and those that go when it is proven; `after` is what is known then."""
 
     stage: Stage
     adds: OwnSlot | None
     drops: tuple[OwnSlot, ...] = ()
-    binding: Binding | None = None
+    after: Known | None = None
 
 
 def unfinished(directory: Path) -> list[str]:
@@ -134,7 +135,7 @@ def _read(file: Path, read: Callable[[bytes], _Record]) -> _Record | None:
         return None
     try:
         return read(read_file(file, _MAX))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise StateDamaged(f"cannot read '{file}'") from None
 
 
@@ -145,14 +146,18 @@ def _write(file: Path, plain: dict[str, Any]) -> None:
 def _plan(text: bytes) -> Plan:
     plain = json.loads(text)
     adds, drops = plain["adds"] and OwnSlot(**plain["adds"]), tuple(OwnSlot(**slot) for slot in plain["drops"])
-    return Plan(Stage(plain["stage"]), adds, drops, _binding(plain.get("binding")))
+    return Plan(Stage(plain["stage"]), adds, drops, plain.get("after") and _known_of(plain["after"]))
 
 
 def _known(text: bytes) -> Known:
     if re.fullmatch(b"[0-9a-f]*", text):
         return Known(text.decode("ascii"))
-    plain = json.loads(text)
-    return Known(str(plain["header"]), _binding(plain["binding"]))
+    return _known_of(json.loads(text))
+
+
+def _known_of(plain: dict[str, Any]) -> Known:
+    names = {int(slot): str(name) for slot, name in plain["names"].items()}
+    return Known(str(plain["header"]), _binding(plain["binding"]), names)
 
 
 def _binding(plain: Any) -> Binding | None:

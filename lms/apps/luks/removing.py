@@ -7,7 +7,6 @@ from pathlib import Path
 
 from lms.apps.acts import Acts, Answer
 from lms.apps.luks.changing import Change
-from lms.apps.luks.ours import Home, ours
 from lms.model.secret import Secret
 
 
@@ -16,9 +15,8 @@ def remove(acts: Acts, path: Path, directory: Path, passphrase: Callable[[], Sec
 
     Raises OnlyTpmOpens, PassphraseRefused, Busy.
     """
-    home = Home.of(acts)
     with Change.of(acts, path, directory) as change:
-        slots = tuple(found.slot for found in ours(change.volume.header(), home))
+        slots = tuple(sorted({found.slot for found in change.ours()}))
         if slots:
             change.person(passphrase)
             change.drop(slots)

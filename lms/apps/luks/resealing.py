@@ -30,7 +30,7 @@ def reseal(
     """
     home = Home.of(acts)
     with Change.of(acts, path, directory) as change:
-        reasons = {found: useless(change, found, home, pin) for found in required(change, home)}
+        reasons = {found: useless(change, found, home, pin) for found in required(change)}
         stale = {found: reason for found, reason in reasons.items() if reason is not None}
         if not stale:
             found = next(iter(reasons))
@@ -41,7 +41,7 @@ def reseal(
         binding = _enrolled(change, tuple(stale)) if said is None else said
         person = change.person(passphrase)
         own = pin() if binding.pin else Secret(b"")
-        slot, token = change.add(person, binding, own, tuple(found.slot for found in stale))
+        slot, token = change.add(person, binding, own, tuple(sorted({found.slot for found in stale})))
         told = {"changed": True, "reason": "; ".join(dict.fromkeys(stale.values()))}
         return {"uuid": change.uuid, **described(slot, token, home), **told}
 

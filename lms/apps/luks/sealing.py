@@ -14,6 +14,7 @@ import secrets
 from typing import Final
 
 from lms.apps.acts import Acts
+from lms.apps.luks.registry import APPLICATION
 from lms.apps.luks.token import Binding, Parent, Token
 from lms.errors import BadRequest
 from lms.model.secret import Secret
@@ -21,7 +22,6 @@ from lms.model.tpm import SealedObject
 from lms.names import DATA, PASSWORD, PRIVATE, PUBLIC
 from lms.wire.tpm.policy import EMPTY, auth_value, pcrs
 
-APPLICATION: Final = "luks"
 _SECRET_SIZE: Final = 32
 _SALT_SIZE: Final = 32
 _ITERATIONS: Final = 10000

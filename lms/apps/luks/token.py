@@ -76,6 +76,7 @@ def read_token(token: Mapping[str, Any]) -> Token:
         blob = Reader(_bytes(token["tpm2-blob"]))
         key = SealedObject(private=sized(blob.sized()), public=sized(blob.sized()))
         blob.end()
+        foreign_name(key.public)
         binding = Binding(pcrs, bool(token.get("tpm2-pin", False)))
         salt = _bytes(token["tpm2_salt"]) if binding.pin else b""
         policy = bytes.fromhex(token["tpm2-policy-hash"])
