@@ -191,6 +191,32 @@ def test_what_is_no_store_of_ours_stays_as_it_is(archived, platform, store, addi
     assert adding(user, officer)["changed"]
 
 
+def test_a_token_of_this_label_below_another_key_is_none(adding, store):
+    adding(user, officer)
+    with closing(sqlite3.connect(store / "tpm2_pkcs11.sqlite3")) as database, database:
+        database.execute(
+            "INSERT INTO pobjects (hierarchy, config, objauth)"
+            " SELECT hierarchy, replace(config, '81000004', '81000009'), objauth FROM pobjects"
+        )
+        database.execute("UPDATE tokens SET pid = 2")
+    with pytest.raises(NotAStore, match="'host' is not below the recoverable key"):
+        adding(nobody, nobody)
+    with closing(sqlite3.connect(store / "tpm2_pkcs11.sqlite3")) as database, database:
+        database.execute("UPDATE tokens SET pid = 1")
+    assert adding(nobody, nobody)["changed"]  # the store has one primary object more
+
+
+def test_whoever_types_a_pin_keeps_nobody_from_the_store(adding, store):
+    def slow() -> Secret:
+        with closing(sqlite3.connect(store / "tpm2_pkcs11.sqlite3", timeout=0)) as database, database:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("UPDATE pobjects SET hierarchy = hierarchy")
+        return PIN
+
+    assert adding(slow, officer)["changed"]
+    assert not adding(nobody, nobody)["changed"]
+
+
 def hot_journal(names: Path) -> bytes:
     """A journal of SQLite, of a change of several databases: who rolls it back removes the file that it names."""
     magic, name = bytes.fromhex("d9d505f920a163d7"), os.fsencode(names)

@@ -57,27 +57,44 @@ def add_token(
         raise BadRequest(f"cannot use this label: 1 to {_LABEL} bytes that can be printed")
     store = Store.at(path)
     with Records.of(directory) as records:
-        with store.changing() as database:
-            parent = _parent(database, store.file, acts)
-            changed = database.execute("SELECT 1 FROM tokens WHERE label = ?", (label,)).fetchone() is None
-            if changed:
-                _add(database, parent, label, _sealed(acts, f"{store.file}:{label}", user(), officer()))
+        key = _key_of(acts)
+        with store.reading() as database:
+            changed = not _is_there(database, store, key, label)
+        if changed:
+            pins = user(), officer()  # whoever types keeps nobody from the store
+            with store.changing() as database:
+                if not _is_there(database, store, key, label):
+                    sealed = _sealed(acts, f"{store.file}:{label}", *pins)
+                    _add(database, _primary(database, store, key), label, sealed)
         with store.reading() as database:
             content = database.serialize()
         changed |= records.ensure(acts, str(store.file), content)
     return {"store": str(store.file), "token": label, "changed": changed}
 
 
-def _parent(database: sqlite3.Connection, file: Path, acts: Acts) -> int:
-    """The number of the primary object that is the recoverable key: a serialized ESYS_TR names handle and Name."""
+def _key_of(acts: Acts) -> str:
+    """The digits by which a store knows the recoverable key: a serialized ESYS_TR names handle and Name."""
     status, _ = acts("status", {})
     if not status.get("key-name"):
         raise NotProvisioned("cannot use stores before the platform is provisioned")
-    named = Writer().u32(int(status["handle"], 16)).sized(Name.from_text(status["key-name"]))
+    return bytes(Writer().u32(int(status["handle"], 16)).sized(Name.from_text(status["key-name"]))).hex()
+
+
+def _primary(database: sqlite3.Connection, store: Store, key: str) -> int:
+    """The number of the primary object that is this key. Raises NotAStore."""
     for number, config in database.execute("SELECT id, config FROM pobjects"):
-        if bytes(named).hex() in str(config).lower():
+        if key in str(config).lower():
             return int(number)
-    raise NotAStore(f"cannot use '{file}': it has no primary object that is the recoverable key")
+    raise NotAStore(f"cannot use '{store.file}': it has no primary object that is the recoverable key")
+
+
+def _is_there(database: sqlite3.Connection, store: Store, key: str, label: str) -> bool:
+    """Whether there is a token of this label below this key. Raises NotAStore where there is one below another."""
+    primary = _primary(database, store, key)
+    parents = {number for (number,) in database.execute("SELECT pid FROM tokens WHERE label = ?", (label,))}
+    if parents - {primary}:
+        raise NotAStore(f"cannot use '{store.file}': its token '{label}' is not below the recoverable key")
+    return bool(parents)
 
 
 def _sealed(acts: Acts, label: str, user: Secret, officer: Secret) -> tuple[_Sealed, _Sealed]:
