@@ -57,6 +57,14 @@ class EnrolledOtherwise(LmsError):
     hint = "give the same PCRs, and a PIN as it has one; or `lmsctl luks remove` it first"
 
 
+class AnotherVolume(LmsError):
+    blame = Blame.STATE
+    hint = (
+        "give one of the two another UUID (cryptsetup luksUUID); where this one was reencrypted or made anew, remove "
+        "the records of its UUID below `applications_directory`"
+    )
+
+
 class BindingUnproven(LmsError):
     blame = Blame.STATE
     hint = (

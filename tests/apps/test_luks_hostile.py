@@ -9,14 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from lms.apps.luks.changing import Change
 from lms.apps.luks.checking import check
 from lms.apps.luks.enrolling import enroll
 from lms.apps.luks.listing import listed
+from lms.apps.luks.records import OwnSlot, Plan, Stage, unfinished
 from lms.apps.luks.removing import remove
 from lms.apps.luks.resealing import reseal
 from lms.apps.luks.token import Binding
 from lms.apps.luks.volume import Volume
-from lms.errors import BindingUnproven, CryptsetupFailed, EnrolledOtherwise, TokenUseless, VolumeNotEnrolled
+from lms.errors import (
+    AnotherVolume,
+    BindingUnproven,
+    CryptsetupFailed,
+    EnrolledOtherwise,
+    TokenUseless,
+    VolumeNotEnrolled,
+)
 from lms.model.secret import Secret
 from tests.service.test_sealing import extend
 from tests.support.volumes import (
@@ -222,3 +231,45 @@ def test_a_token_at_our_handle_that_is_garbage_hides_and_hinders_nothing(acts, v
     assert kinds == [(row["slot"], "systemd-tpm2"), (row["slot"], "systemd-tpm2"), (0, "passphrase or key file")]
     assert enroll(acts, volume, tmp_path, nobody, Binding(), NO_PIN)["slot"] == row["slot"]
     assert remove(acts, volume, tmp_path, person)["removed"] == [row["slot"]]
+
+
+UUID = "11111111-2222-3333-4444-555555555555"
+
+
+def labels(acts) -> set[str]:
+    return {entry.place.label for entry in acts.platform.state.registry.entries}
+
+
+def test_a_medium_with_the_uuid_of_another_volume_ends_no_records(acts, tmp_path):
+    real, stick = (make_volume(tmp_path / name, uuid=UUID) for name in ("real", "stick"))
+    enroll(acts, real, tmp_path, person, Binding(), NO_PIN)
+    before = stick.read_bytes()
+    for verb, more in ((enroll, (nobody, Binding(), NO_PIN)), (check, (nobody,)), (remove, (nobody,))):
+        with pytest.raises(AnotherVolume, match=UUID):
+            verb(acts, stick, tmp_path, *more)
+    assert stick.read_bytes() == before
+    assert check(acts, real, tmp_path, nobody)["header-kept"]
+    assert labels(acts) == {UUID, f"{UUID}:1"}
+    remove(acts, real, tmp_path, person)
+    assert enroll(acts, stick, tmp_path, person, Binding(), NO_PIN)["changed"]
+
+
+def test_a_change_that_was_cut_goes_on_with_its_own_volume(acts, tmp_path):
+    real, stick = (make_volume(tmp_path / name, uuid=UUID) for name in ("real", "stick"))
+    with Change.of(acts, real, tmp_path) as change:
+        change.records.begin(Plan(Stage.ADDING, OwnSlot(1, 4321), fingerprint=change.volume.header().fingerprint))
+    with pytest.raises(AnotherVolume):
+        check(acts, stick, tmp_path, nobody)
+    assert unfinished(tmp_path) == [UUID]
+    with pytest.raises(VolumeNotEnrolled):
+        check(acts, real, tmp_path, nobody)
+    assert unfinished(tmp_path) == []
+
+
+def test_a_volume_that_an_older_version_enrolled_is_recognised_from_its_next_check_on(acts, tmp_path):
+    real, stick = (make_volume(tmp_path / name, uuid=UUID) for name in ("real", "stick"))
+    enroll(acts, real, tmp_path, person, Binding(), NO_PIN)
+    forget(tmp_path)
+    assert check(acts, real, tmp_path, nobody)["header-kept"]
+    with pytest.raises(AnotherVolume):
+        remove(acts, stick, tmp_path, nobody)

@@ -21,7 +21,7 @@ from lms.apps.luks.registry import Registry
 from lms.apps.luks.sealing import seal_passphrase, unseal_passphrase
 from lms.apps.luks.token import Binding, Token, read_token, write_token
 from lms.apps.luks.volume import Volume
-from lms.errors import HeaderDamaged, LmsError, NotLuks2, OnlyTpmOpens, PassphraseRefused, TokenUseless
+from lms.errors import AnotherVolume, HeaderDamaged, LmsError, NotLuks2, OnlyTpmOpens, PassphraseRefused, TokenUseless
 from lms.files import remove_file
 from lms.model.secret import Secret
 
@@ -39,14 +39,23 @@ class Change:
     @classmethod
     @contextmanager
     def of(cls, acts: Acts, path: Path, directory: Path) -> Iterator[Change]:
-        """The volume at a path, when what was left half done is brought to its end. Raises Busy, NotLuks2 and more."""
+        """The volume at a path, when what was left half done is brought to its end.
+
+        Raises Busy, NotLuks2, AnotherVolume and more.
+        """
         with Volume.opened(path) as volume:
-            volume.header()
-            uuid = volume.uuid()
+            fingerprint, uuid = volume.header().fingerprint, volume.uuid()
             with Records.of(directory, uuid) as (records, lock):
                 change = cls(acts, replace(volume, kept=(lock,)), uuid, records, Registry(acts, uuid))
+                change._require_known(fingerprint)
                 change._finish()
                 yield change
+
+    def _require_known(self, fingerprint: str) -> None:
+        plan = self.records.plan()
+        known = {self.records.known().fingerprint, plan.fingerprint if plan else ""}
+        if known - {"", fingerprint}:
+            raise AnotherVolume(f"cannot use '{self.volume.path}': it has UUID {self.uuid}, and is another volume")
 
     def ours(self) -> tuple[Found, ...]:
         """The tokens that we made for their slots, as the registry or our own note says."""
@@ -75,7 +84,7 @@ class Change:
         """A new slot and its token, proven; then the slots `drops` go. What fails leaves the header as it was."""
         header = self.volume.header()
         slot = OwnSlot(header.free_slot(), secrets.choice(ITERATIONS))
-        plan = Plan(Stage.ADDING, slot, _own(header, drops))
+        plan = Plan(Stage.ADDING, slot, _own(header, drops), fingerprint=header.fingerprint)
         self.volume.backup(self.records.backup)
         self.records.begin(plan)
         try:
@@ -94,7 +103,8 @@ class Change:
         before, gone = self.records.known(), {slot.number for slot in plan.drops}
         assert plan.adds is not None
         names = {slot: name for slot, name in before.names.items() if slot not in gone}
-        return replace(before, binding=binding, names=names | {plan.adds.number: str(token.name)})
+        names[plan.adds.number] = str(token.name)
+        return replace(before, binding=binding, names=names, fingerprint=plan.fingerprint)
 
     def _add(self, slot: OwnSlot, passphrase: Secret, binding: Binding, pin: Secret) -> Token:
         sealed, own = seal_passphrase(self.acts, self.registry.label(slot.number), binding, pin)
@@ -109,14 +119,19 @@ class Change:
         """Take slots of ours away, with their tokens and what is registered of them; begun, it goes on to its end."""
         header = self.volume.header()
         self.volume.backup(self.records.backup)
-        self.records.begin(Plan(Stage.DROPPING, None, _own(header, slots)))
+        self.records.begin(Plan(Stage.DROPPING, None, _own(header, slots), fingerprint=header.fingerprint))
         self._finish()
 
     def know(self, found: Found) -> None:
         """Write down what was proven of a token of ours."""
+        self.recognise()
         known = self.records.known()
         names = {**known.names, found.slot: str(found.token.name)}
         self.records.know(replace(known, binding=found.token.binding, names=names))
+
+    def recognise(self) -> None:
+        """Know the volume from now on by more than its UUID, when a token of ours opened it."""
+        self.records.know(replace(self.records.known(), fingerprint=self.volume.header().fingerprint))
 
     def keep_header(self) -> bool:
         """Have the encrypted header carried by packages, as it is now; False where it is already so."""

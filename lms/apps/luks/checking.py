@@ -27,6 +27,7 @@ def check(acts: Acts, path: Path, directory: Path, pin: Callable[[], Secret]) ->
         tokens = required(change)
         for found in tokens:
             require_use(change, found, home, pin)
+        change.recognise()
         known = {"opens": True, "header-kept": change.header_is_kept(), "persons": len(header.persons)}
         return {"uuid": change.uuid, **described(tokens[0].slot, tokens[0].token, home), **known}
 

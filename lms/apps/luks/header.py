@@ -6,6 +6,7 @@ A header is whatever was found on a disk: what we need of it is read strictly, t
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,13 +33,15 @@ class Slot:
 class Header:
     """Slots and tokens by their numbers. A token is JSON that its own module reads.
 
-    `opening` are the slots that hold the key of the volume: others can be opened, and open nothing.
+    `opening` are the slots that hold the key of the volume: others can be opened, and open nothing. `fingerprint` is
+    the volume's own, as long as its key is the same: a UUID anybody can give to another one.
     """
 
     slots: Mapping[int, Slot]
     tokens: Mapping[int, Mapping[str, Any]]
     opening: frozenset[int]
     metadata_size: int
+    fingerprint: str
 
     @property
     def persons(self) -> tuple[int, ...]:
@@ -87,11 +90,14 @@ def read_header(text: bytes) -> Header:
             raise VolumeReencrypting(f"cannot work on the header: it says {', '.join(map(str, requirements))}")
         slots = {int(number): _slot(one) for number, one in metadata["keyslots"].items()}
         tokens = dict(_tokens(metadata["tokens"]))
-        opening = {int(slot) for one in metadata["digests"].values() if one["segments"] for slot in one["keyslots"]}
+        digests = [one for one in metadata["digests"].values() if one["segments"]]
+        opening = {int(slot) for one in digests for slot in one["keyslots"]}
+        salted = sorted((str(one["salt"]), str(one["digest"])) for one in digests)
+        fingerprint = hashlib.sha256(json.dumps(salted).encode()).hexdigest()
         size = _BINARY + int(config["json_size"])
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise HeaderDamaged("cannot read the header: its metadata are not those of LUKS2") from error
-    return Header(slots, tokens, frozenset(opening & slots.keys()), size)
+    return Header(slots, tokens, frozenset(opening & slots.keys()), size, fingerprint)
 
 
 def _slot(slot: Mapping[str, Any]) -> Slot:

@@ -45,22 +45,28 @@ class Known:
     """What is known of a volume. Its header says how it is bound as well, but anybody may have written that.
 
     `header` is the digest of the header that was registered last, empty where none was. A version that wrote no
-    binding down wrote this digest alone. `names` are those of the sealed objects, by the slots that they open.
+    binding down wrote this digest alone. `names` are those of the sealed objects, by the slots that they open,
+    `fingerprint` is the volume's.
     """
 
     header: str = ""
     binding: Binding | None = None
     names: Mapping[int, str] = field(default_factory=dict)
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One change: the slot that comes, and those that go when it is proven; `after` is what is known then."""
+    """One change of the volume with a fingerprint: the slot that comes, and those that go when it is proven.
+
+    `after` is what is known then.
+    """
 
     stage: Stage
     adds: OwnSlot | None
     drops: tuple[OwnSlot, ...] = ()
     after: Known | None = None
+    fingerprint: str = ""
 
 
 def unfinished(directory: Path) -> list[str]:
@@ -146,7 +152,8 @@ def _write(file: Path, plain: dict[str, Any]) -> None:
 def _plan(text: bytes) -> Plan:
     plain = json.loads(text)
     adds, drops = plain["adds"] and OwnSlot(**plain["adds"]), tuple(OwnSlot(**slot) for slot in plain["drops"])
-    return Plan(Stage(plain["stage"]), adds, drops, plain.get("after") and _known_of(plain["after"]))
+    after = plain.get("after") and _known_of(plain["after"])
+    return Plan(Stage(plain["stage"]), adds, drops, after, plain.get("fingerprint", ""))
 
 
 def _known(text: bytes) -> Known:
@@ -157,7 +164,7 @@ def _known(text: bytes) -> Known:
 
 def _known_of(plain: dict[str, Any]) -> Known:
     names = {int(slot): str(name) for slot, name in plain["names"].items()}
-    return Known(str(plain["header"]), _binding(plain["binding"]), names)
+    return Known(str(plain["header"]), _binding(plain["binding"]), names, str(plain["fingerprint"]))
 
 
 def _binding(plain: Any) -> Binding | None:
