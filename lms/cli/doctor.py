@@ -50,4 +50,5 @@ def _doctor(arguments: argparse.Namespace) -> Answer:
 def _scope(arguments: argparse.Namespace) -> Scope:
     config = load_configuration(arguments.config)
     copies = (*config.archives, *(() if config.recovery is None else (config.recovery,)))
-    return Scope(config.drsk_handle, copies, *(tuple(map(Path, given)) for given in (arguments.path, arguments.device)))
+    paths, devices = (tuple(map(Path, given)) for given in (arguments.path, arguments.device))
+    return Scope(config.drsk_handle, config.applications_directory, copies, paths, devices)

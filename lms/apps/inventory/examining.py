@@ -13,7 +13,7 @@ from typing import Final
 
 from lms.apps.acts import Acts, Answer
 from lms.apps.csp.registry import entries
-from lms.apps.inventory.bond import Item, Kind
+from lms.apps.inventory.bond import Item, Kind, State
 from lms.apps.inventory.crypttab import read_crypttab
 from lms.apps.inventory.disks import Disks
 from lms.apps.inventory.files import known_places, look_at_files
@@ -21,7 +21,8 @@ from lms.apps.inventory.findings import of_volumes, told
 from lms.apps.inventory.handles import UNSEEN, judge_handles
 from lms.apps.inventory.machine import Machine
 from lms.apps.inventory.sight import Sight
-from lms.apps.inventory.volumes import judge_volume
+from lms.apps.inventory.volumes import judge_volume, with_old_header
+from lms.apps.luks.comparing import header_is_kept
 from lms.errors import LmsError
 from lms.files import is_there, read_file, resolved
 from lms.model.platform import Health
@@ -32,9 +33,10 @@ _CRYPTTAB: Final = Path("/etc/crypttab")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where to look: the handle of the recoverable key, where copies lie, and places beside those that are known."""
+    """Where to look: the handle of the recoverable key, what is kept of applications, where copies lie, and more."""
 
     handle: int
+    records: Path
     copies: tuple[Path, ...] = ()
     paths: tuple[Path, ...] = ()
     devices: tuple[Path, ...] = ()
@@ -66,7 +68,7 @@ def examine(acts: Acts, scope: Scope) -> Examined:
     """Look everywhere."""
     sight = Sight()
     machine = _asked(acts, scope, sight)
-    alone, copies = _look_at_volumes(scope, machine, sight)
+    alone, copies = _look_at_volumes(acts, scope, machine, sight)
     look_at_files((*known_places(), *_containers(acts), *_named(scope, sight)), machine, sight)
     findings = (*told(machine), *of_volumes(alone, copies))
     return Examined(machine, tuple(sight.items), findings, tuple(dict.fromkeys(sight.unseen)))
@@ -74,9 +76,12 @@ def examine(acts: Acts, scope: Scope) -> Examined:
 
 def _asked(acts: Acts, scope: Scope, sight: Sight) -> Machine:
     """What service and TPM say."""
-    machine = Machine(scope.handle, {})
-    with sight.trying():
+    try:
         status, _ = acts("status", {})
+    except LmsError as error:
+        sight.unseen.append(str(error))
+        machine = Machine(scope.handle, {}, str(error))
+    else:
         machine = Machine(int(status.get("handle", hex(scope.handle)), 16), status)
         if "owner-auth-set" not in status:
             sight.unseen.append("cannot see destinations, proofs and what the TPM says of itself: only root is told")
@@ -102,7 +107,9 @@ def _named(scope: Scope, sight: Sight) -> Iterator[Path]:
             yield resolved(path)
 
 
-def _look_at_volumes(scope: Scope, machine: Machine, sight: Sight) -> tuple[list[str], list[tuple[Path, str]]]:
+def _look_at_volumes(
+    acts: Acts, scope: Scope, machine: Machine, sight: Sight
+) -> tuple[list[str], list[tuple[Path, str]]]:
     """The volumes that only a TPM opens, and the directories of copies that lie on one of those."""
     disks = Disks((), ())
     with sight.trying():
@@ -111,8 +118,12 @@ def _look_at_volumes(scope: Scope, machine: Machine, sight: Sight) -> tuple[list
     for path in _volumes(scope, disks, sight):
         with sight.trying():
             closed, items = judge_volume(path, machine)
-            sight.items += items
             alone += [str(path)] if closed else []
+            kept: bool | None = None
+            if any(item.verdict.state is State.PROTECTED for item in items):
+                with sight.trying():
+                    kept = header_is_kept(acts, path, scope.records)
+            sight.items += items if kept is not False else [with_old_header(item) for item in items]
     return alone, disks.closed(scope.copies, alone)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from lms.apps.inventory.bond import OWNER, Bond, Item, Kind, State, Verdict
 from lms.apps.inventory.machine import Machine
+from lms.apps.kernel.files import DEFAULT_KEYS, Files
 
 _HIERARCHIES: Final[Mapping[int, str]] = {
     OWNER: "a primary key of this TPM's owner hierarchy",
@@ -46,5 +48,9 @@ def _verdict(bond: Bond, where: str, machine: Machine) -> Verdict:
 
 def repair(kind: Kind, where: str, machine: Machine) -> str:
     """The command that makes a thing survive; nothing where only its own program can do it."""
-    name = where.rpartition("/")[2].removesuffix(".cred")
+    path = Path(where)
+    if kind is Kind.TRUSTED_KEY and path.name == Files(path.parent, path.parent).master.name:
+        elsewhere = "" if str(path.parent) == DEFAULT_KEYS else f" --directory {shlex.quote(str(path.parent))}"
+        return f"lmsctl evm create --replace{elsewhere}"
+    name = path.name.removesuffix(".cred")
     return _REPAIRS.get(kind, "").format(shlex.quote(where), name=shlex.quote(name), handle=machine.handle)

@@ -10,7 +10,7 @@ from lms.apps.inventory.bond import State, Verdict
 from lms.model.packages import DestinationKind
 from lms.model.platform import Health
 
-_NO_ONE: Final = Verdict(State.UNKNOWN, "nobody could say whether packages hold the recoverable key", "lmsctl status")
+_NO_ONE: Final = "nobody could say whether packages hold the recoverable key"
 _COMES_BACK: Final = Verdict(State.PROTECTED, "the recoverable key comes back on another TPM")
 _NEVER: Final = Verdict(State.LOST, "no package holds the recoverable key", "lmsctl archive")
 _BY_TOKEN: Final = "lmsctl restore --token FILE"
@@ -32,10 +32,11 @@ _OF: Final[Mapping[str, Verdict]] = {
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The handle of the recoverable key, and what `status` answered: nothing where nobody could be asked."""
+    """The handle of the recoverable key, and what `status` answered: nothing where nobody could be asked, and why."""
 
     handle: int
     status: Mapping[str, Any]
+    silence: str = ""
 
     @property
     def name(self) -> str | None:
@@ -55,7 +56,9 @@ class Machine:
     @property
     def verdict(self) -> Verdict:
         """What becomes of all that hangs below the recoverable key."""
-        found = _OF.get(self.state or "", _NO_ONE)
+        found = _OF.get(self.state or "")
+        if found is None:
+            return Verdict(State.UNKNOWN, f"{_NO_ONE}: {self.silence}" if self.silence else _NO_ONE, "lmsctl status")
         if found.state is State.STALE and not self.package:
             return _NEVER
         return replace(found, act=_BY_TOKEN) if self._needs_token else found

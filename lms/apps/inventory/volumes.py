@@ -26,6 +26,7 @@ from lms.errors import (
 )
 
 _CLEVIS: Final = "clevis"
+_OLD_HEADER: Final = "the recoverable key comes back, but slots changed since the header was kept that packages carry"
 _A_KEY: Final[Mapping[Kind, str]] = {
     Kind.LUKS_TOKEN: "systemd-cryptenroll --unlock-tpm2-device=auto --recovery-key {0} && lmsctl luks enroll {0}",
     Kind.CLEVIS_TOKEN: "clevis luks unlock -d {0}; then cryptsetup luksAddKey {0}, and lmsctl luks enroll {0}",
@@ -70,6 +71,13 @@ def _systemd(token: Mapping[str, Any]) -> Bond:
     if parent is None:
         return Bond(Kind.LUKS_TOKEN, pcrs=pcrs)
     return Bond(Kind.LUKS_TOKEN, parent.handle, parent.name, pcrs)
+
+
+def with_old_header(item: Item) -> Item:
+    """What comes back, but whose header in the packages is not that of the disk."""
+    if item.verdict.state is not State.PROTECTED:
+        return item
+    return replace(item, verdict=Verdict(State.STALE, _OLD_HEADER, f"lmsctl luks enroll {shlex.quote(item.where)}"))
 
 
 def _told(item: Item, saved: Verdict | None) -> Item:

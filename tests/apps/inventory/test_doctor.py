@@ -12,7 +12,7 @@ import pytest
 from lms.apps.csp.adding import Wanted, add
 from lms.apps.inventory import findings as findings_
 from lms.apps.inventory import judging, machine
-from lms.apps.inventory.bond import State
+from lms.apps.inventory.bond import Kind, State
 from lms.apps.inventory.examining import Scope, examine
 from lms.apps.inventory.losing import Event, losses
 from lms.apps.luks.enrolling import enroll
@@ -27,7 +27,7 @@ from tests.service.test_sealing import extend
 from tests.support.foreign import Foreign, ProgramFailed
 from tests.support.platform import OWNER_AUTH, lmsctl
 from tests.support.tpm_keys import TpmKeys
-from tests.support.volumes import PASSPHRASE, Acting, cryptsetup
+from tests.support.volumes import PASSPHRASE, Acting, add_passphrase, cryptsetup
 
 DRSK = f"{DRSK_HANDLE:#x}"
 PROTECTED, STALE, LOST, UNKNOWN = (state.value for state in State)
@@ -38,7 +38,9 @@ def seen(tmp_path):
     """Examines a machine; rows of the answer by where and what they are, of what the test made."""
 
     def look(acts, *devices, **scope):
-        return examine(acts, Scope(DRSK_HANDLE, paths=(tmp_path / "files",), devices=devices, **scope))
+        return examine(
+            acts, Scope(DRSK_HANDLE, tmp_path / "apps", paths=(tmp_path / "files",), devices=devices, **scope)
+        )
 
     (tmp_path / "files").mkdir()
     return look
@@ -141,6 +143,31 @@ def test_what_changed_since_the_newest_package_is_stale(acts, archived, volume, 
     archived.archive()
     assert states(seen(acts, volume))["LUKS token", "volume"] == PROTECTED
     assert losses(Event.CLEAR, seen(acts, volume))["loses"] == []
+
+
+def test_a_header_that_packages_carry_as_it_was_is_stale(acts, archived, volume, tmp_path, seen):
+    enrolled(acts, volume, tmp_path)
+    archived.archive()
+    add_passphrase(volume, Secret(b"another person's"))
+    examined = seen(acts, volume)
+    (row,) = [row for row in examined.answer()["bound"] if row["where"] == str(volume)]
+    assert (row["state"], row["act"]) == (STALE, f"lmsctl luks enroll {volume}")
+    assert losses(Event.CLEAR, examined)["loses"] == []  # the key comes back, and the header is on the disk
+    enrolled(acts, volume, tmp_path)
+    archived.archive()
+    assert states(seen(acts, volume))["LUKS token", "volume"] == PROTECTED
+
+
+def test_the_master_key_of_evm_is_made_anew_by_its_own_verb(provisioned, seen, child, tmp_path):
+    files = tmp_path / "files"
+    for name in ("kmk.blob", "kmk-trusted.blob"):
+        below_owner = tss2_private_key(child.public, child.private, 0x40000001, sealed=True)
+        (files / name).write_bytes(below_owner.hex().encode())
+    acts = {row["where"]: row["act"] for row in seen(Acting(provisioned)).answer()["bound"] if "act" in row}
+    assert acts[str(files / "kmk.blob")].startswith("keyctl add trusted ")
+    assert acts[str(files / "kmk-trusted.blob")] == f"lmsctl evm create --replace --directory {files}"
+    at_home = judging.repair(Kind.TRUSTED_KEY, "/etc/keys/kmk-trusted.blob", machine.Machine(DRSK_HANDLE, {}))
+    assert at_home == "lmsctl evm create --replace"
 
 
 def test_a_token_that_lost_its_slot_saves_nothing(acts, archived, programs, volume, tmp_path, seen):
@@ -271,6 +298,8 @@ def test_nobody_to_ask_is_told_and_the_rest_goes_on(made, blob, tmp_path, seen):
 
     examined = seen(acts, tmp_path / "nothing")
     assert states(examined)["trusted key", "kmk.blob"] == UNKNOWN
+    (row,) = [row for row in examined.answer()["bound"] if row["what"] == "trusted key"]
+    assert row["reason"].endswith(": cannot use the TPM: there is none")
     assert states(examined)["systemd credential", "sealed.cred"] == LOST
     assert "cannot use the TPM: there is none" in examined.unseen
     assert any("damaged.pem" in words for words in examined.unseen)
@@ -339,6 +368,20 @@ def test_lmsctl_says_it_in_both_forms(config, made):
     shown = lmsctl("doctor", "--path", made.jwe, "--no-daemon", config=config, as_json=False)
     assert "would be lost" in shown.stdout
     assert "one-destination" in shown.stdout
+
+
+def test_beside_a_daemon_that_runs_an_act_without_it_says_why_it_knows_nothing(
+    archived, bus, daemons, volume, tmp_path
+):
+    enrolled(Acting(archived), volume, tmp_path)
+    archived.archive()
+    daemons(archived)
+    config = archived.directory / "lms.toml"
+    for order, state in ((("doctor",), PROTECTED), (("--no-daemon", "doctor"), UNKNOWN)):
+        said = lmsctl(*order, "--device", volume, config=config)
+        (row,) = [row for row in said.json["bound"] if row["where"] == str(volume)]
+        assert row["state"] == state
+    assert "another instance works on it" in row["reason"]
 
 
 def test_lmsctl_before_an_event_ends_otherwise_where_something_would_be_lost(config, made, volume):
