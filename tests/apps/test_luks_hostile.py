@@ -273,3 +273,17 @@ def test_a_volume_that_an_older_version_enrolled_is_recognised_from_its_next_che
     assert check(acts, real, tmp_path, nobody)["header-kept"]
     with pytest.raises(AnotherVolume):
         remove(acts, stick, tmp_path, nobody)
+
+
+def test_what_the_registry_lost_is_kept_anew(acts, volume, tmp_path):
+    row = enroll(acts, volume, tmp_path, person, Binding(), NO_PIN)
+    kept = labels(acts)
+    assert check(acts, volume, tmp_path, nobody)["header-kept"]
+    for label in kept:
+        acts("unregister", {"application": "luks", "label": label})
+    proven = check(acts, volume, tmp_path, nobody)
+    assert (proven["opens"], proven["header-kept"]) == (True, False)
+    assert enroll(acts, volume, tmp_path, nobody, Binding(), NO_PIN) == row | {"changed": True}
+    assert labels(acts) == kept
+    assert check(acts, volume, tmp_path, nobody)["header-kept"]
+    assert not enroll(acts, volume, tmp_path, nobody, Binding(), NO_PIN)["changed"]

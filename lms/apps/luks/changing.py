@@ -133,6 +133,13 @@ class Change:
         """Know the volume from now on by more than its UUID, when a token of ours opened it."""
         self.records.know(replace(self.records.known(), fingerprint=self.volume.header().fingerprint))
 
+    def keep(self, found: Found) -> bool:
+        """Have packages carry a sealed object, and the header as it is now; False where it is already so."""
+        changed = self.registry.names().get(found.slot) != str(found.token.name)
+        if changed:
+            self.registry.keep_slot(found.slot, found.token)
+        return self.keep_header() or changed
+
     def keep_header(self) -> bool:
         """Have the encrypted header carried by packages, as it is now; False where it is already so."""
         changed = not self.header_is_kept()
@@ -142,7 +149,7 @@ class Change:
 
     def header_is_kept(self) -> bool:
         """Whether the header that packages carry is that of now."""
-        return self._slim()[1] == self.records.known().header
+        return self.registry.has_header() and self._slim()[1] == self.records.known().header
 
     def _bring_back(self) -> None:
         """Undo at once, or have the next verb do it. A header beyond reading comes from its backup."""

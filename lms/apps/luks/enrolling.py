@@ -31,6 +31,6 @@ def enroll(
             require_use(change, found, home, lambda: pin)
             change.know(found)
             row = described(found.slot, found.token, home)
-            return {"uuid": change.uuid, **row, "changed": change.keep_header()}
+            return {"uuid": change.uuid, **row, "changed": change.keep(found)}
         slot, token = change.add(change.person(passphrase), binding, pin)
         return {"uuid": change.uuid, **described(slot, token, home), "changed": True}

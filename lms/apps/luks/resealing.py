@@ -37,7 +37,7 @@ def reseal(
             if said is not None and said != found.token.binding:
                 raise EnrolledOtherwise(f"cannot reseal '{path}': it opens, with other PCRs or a PIN")
             row = described(found.slot, found.token, home)
-            return {"uuid": change.uuid, **row, "changed": change.keep_header()}
+            return {"uuid": change.uuid, **row, "changed": change.keep(found)}
         binding = _enrolled(change, tuple(stale)) if said is None else said
         person = change.person(passphrase)
         own = pin() if binding.pin else Secret(b"")
