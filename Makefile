@@ -17,7 +17,8 @@ test: prepare ## run the tests, and hold the coverage of lms/model, lms/wire and
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(TESTS)
 	@$(if $(TESTS),:,$(BIN)/python tools/floors)
 
-test-slow: prepare ## run what takes longest: whole exchanges of real processes, kills, ten thousand of something
+test-slow: prepare ## run what takes longest: whole exchanges of real processes, kills, ten thousand of something (as root)
+	@tools/prepare debian-archive-keyring debootstrap
 	@$(BIN)/python -m pytest -n 2 -m slow $(TESTS)
 
 test-exhaustive: prepare ## kill everything everywhere: at every TPM command, change of a file and step of a store
