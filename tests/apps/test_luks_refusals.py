@@ -142,6 +142,15 @@ def test_an_enrolment_that_fails_anywhere_is_undone(acts, volume, tmp_path, verb
     assert enrolled(acts, volume, tmp_path)["changed"]
 
 
+def test_an_enrolment_that_fails_leaves_what_was_kept_before(acts, volume, tmp_path):
+    row = enrolled(acts, volume, tmp_path)
+    cryptsetup("token", "remove", "--token-id", 0, volume)
+    before = {entry.place.label for entry in entries(acts)}
+    with pytest.raises(KeyNotFound, match="went away"):
+        enrolled(Failing(acts, "unseal"), volume, tmp_path)
+    assert {entry.place.label for entry in entries(acts)} == before == {row["uuid"], f"{row['uuid']}:1"}
+
+
 def test_a_header_that_was_destroyed_meanwhile_comes_from_its_backup(acts, volume, tmp_path):
     def destroy():
         with volume.open("r+b") as file:

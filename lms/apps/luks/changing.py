@@ -84,7 +84,8 @@ class Change:
         """A new slot and its token, proven; then the slots `drops` go. What fails leaves the header as it was."""
         header = self.volume.header()
         slot = OwnSlot(header.free_slot(), secrets.choice(ITERATIONS))
-        plan = Plan(Stage.ADDING, slot, _own(header, drops), fingerprint=header.fingerprint)
+        kept = self.registry.has_header()
+        plan = Plan(Stage.ADDING, slot, _own(header, drops), fingerprint=header.fingerprint, kept=kept)
         self.volume.backup(self.records.backup)
         self.records.begin(plan)
         try:
@@ -172,7 +173,7 @@ class Change:
         if not back and plan.adds:
             self.keep_header()
             self._know_after(plan)
-        elif not (back and plan.drops):  # there was none before, or there is none any more
+        elif not (back and (plan.drops or plan.kept)):  # there was none before, or there is none any more
             self._forget()
         self.records.end()
 

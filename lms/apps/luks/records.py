@@ -59,7 +59,7 @@ class Known:
 class Plan:
     """One change of the volume with a fingerprint: the slot that comes, and those that go when it is proven.
 
-    `after` is what is known then.
+    `after` is what is known then; `kept` says that packages carried its header before already.
     """
 
     stage: Stage
@@ -67,6 +67,7 @@ class Plan:
     drops: tuple[OwnSlot, ...] = ()
     after: Known | None = None
     fingerprint: str = ""
+    kept: bool = False
 
 
 def unfinished(directory: Path) -> list[str]:
@@ -153,7 +154,7 @@ def _plan(text: bytes) -> Plan:
     plain = json.loads(text)
     adds, drops = plain["adds"] and OwnSlot(**plain["adds"]), tuple(OwnSlot(**slot) for slot in plain["drops"])
     after = plain.get("after") and _known_of(plain["after"])
-    return Plan(Stage(plain["stage"]), adds, drops, after, plain.get("fingerprint", ""))
+    return Plan(Stage(plain["stage"]), adds, drops, after, plain.get("fingerprint", ""), plain.get("kept", False))
 
 
 def _known(text: bytes) -> Known:
