@@ -8,7 +8,7 @@ from uuid import UUID
 from lms.model.jobs import JobLedger
 from lms.model.owner import Owner
 from lms.model.platform import PendingRestore, PlatformState
-from lms.model.recovery import RecoveryFacts
+from lms.model.recovery import KeptPackage, RecoveryFacts
 from lms.model.release import Release, ReleaseRequest
 
 
@@ -89,6 +89,10 @@ class PackageArchive(Protocol):
 
     def find(self, platform_id: UUID, sequence: int, package_id: UUID) -> str | None:
         """Where this package lies, in words for a person; None where it does not."""
+        ...
+
+    def newest(self) -> tuple[KeptPackage, ...]:
+        """The package with the highest number of each platform that keeps its own here."""
         ...
 
     def older(self, platform_id: UUID, sequence: int) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ from lms.wire.tpm.recoverable import is_recoverable
 class Target:
     """What is restored and where to: handles as recorded, or of the configuration where nothing is.
 
-    `replace_foreign`: the Name of a foreign key at the handle that may go.
+    `replace_foreign`: the Name of a foreign key at the handle that may go. `known_sequence`: the highest that is known of
+    the platform's, though an older package is restored.
     """
 
     owner: Owner
@@ -39,6 +40,7 @@ class Target:
     srk_handle: int
     drsk_handle: int
     replace_foreign: Name | None
+    known_sequence: int = 0
 
     @property
     def algorithm(self) -> Algorithm:
@@ -109,7 +111,7 @@ def install(
         # Blobs whose inner keys were kept on the old chip cannot be proven any more: all are made anew.
         destinations=(),
         to_enroll=_destinations(package, state),
-        sequence=max(package.header.sequence, 0 if state is None else state.sequence),
+        sequence=max(package.header.sequence, target.known_sequence, 0 if state is None else state.sequence),
         archived=package.header.sequence,
         trust_list=credentials.trust_list,
         enrolment=credentials.enrolment,

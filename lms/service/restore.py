@@ -20,6 +20,7 @@ from lms.model.secret import Secret
 from lms.model.tpm import SealedObject
 from lms.model.trust import TrustList
 from lms.ports import TokenOpener
+from lms.service.at_hand import highest_at_hand
 from lms.service.diagnosis import Reason, diagnose
 from lms.service.installing import Credentials, Target, finish, install, recoverable, refuse_foreign
 from lms.service.setting import PreparedTpm, Setting, check_clock, prepare_tpm
@@ -87,7 +88,7 @@ def restore_by_token(
         if read_owner(state.owner_document).fingerprint != order.owner.fingerprint:
             raise OwnerMismatch("cannot restore with this token: the platform belongs to another owner")
     order = _with_newest_list(order, state)
-    if state is not None and reason is Reason.INTACT:
+    if state is not None and reason is Reason.INTACT and not _is_newer(order.package, state):
         if order.stolen:
             check_retired(state, _trust_list(order))
         state = _knowing(setting, state, order.trust_list)
@@ -99,6 +100,11 @@ def restore_by_token(
     restored = _restore(setting, opener, order, state, verified, owner_auth, endorsement_auth)
     finished = finish(setting, restored, owner_auth, endorsement_auth)
     return Restored(finished, reason, True, age_known=state is not None)
+
+
+def _is_newer(package: bytes, state: PlatformState) -> bool:
+    """Whether it may have entries that this machine does not know, whose state is an old one."""
+    return read_package(package).content.header.sequence > state.sequence
 
 
 def _with_newest_list(order: RestoreOrder, state: PlatformState | None) -> RestoreOrder:
@@ -125,7 +131,7 @@ def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) 
             now=setting.now(),
             platform_id=_platform_id(order, state) or content.header.source.platform_id,
             parent=order.owner.recovery_key_name,
-            highest_sequence=_highest_sequence(order, state),
+            highest_sequence=_highest_sequence(setting, order, state),
             accepted_stale=order.accepted_stale,
             trust_list=_trust_list(order),
             known_drsks=offered if state is None else frozenset({state.require_drsk().name}),
@@ -162,10 +168,13 @@ def _platform_id(order: RestoreOrder, state: PlatformState | None) -> UUID | Non
     return None if order.sheet is None else order.sheet.platform_id
 
 
-def _highest_sequence(order: RestoreOrder, state: PlatformState | None) -> int | None:
+def _highest_sequence(setting: Setting, order: RestoreOrder, state: PlatformState | None) -> int | None:
+    """What is known here: without a state, what a sheet says or a package at hand has."""
     if state is not None:
         return state.archived
-    return None if order.sheet is None else order.sheet.sequence
+    named = None if order.sheet is None else order.sheet.sequence
+    found = highest_at_hand(setting, read_package(order.package).content.header.source.platform_id)
+    return max((n for n in (named, found) if n is not None), default=None)
 
 
 def _trust_list(order: RestoreOrder) -> TrustList | None:
@@ -197,6 +206,7 @@ def _restore(
         srk_handle=order.srk_handle if state is None else state.srk_handle,
         drsk_handle=order.drsk_handle if state is None else state.drsk_handle,
         replace_foreign=order.replace_foreign,
+        known_sequence=_highest_sequence(setting, order, state) or 0,
     )
     refuse_foreign(setting, target.drsk_handle, target.key.key_id, order.replace_foreign)
     prepared = prepare_tpm(
@@ -220,7 +230,7 @@ def _restore(
             platform_id=platform_id,
             confirmed=frozenset({target.key.key_id}),
             trust_list=order.trust_list,
-            highest_sequence=_highest_sequence(order, state),
+            highest_sequence=_highest_sequence(setting, order, state),
             accepted_stale=order.accepted_stale,
             enrolment=None if listed is None else _enrolment(setting, order, successor, listed),
             succeeds=listed is not None and successor.succeeds(state, listed),

@@ -6,11 +6,19 @@ may share it.
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from lms.errors import FileProblem
-from lms.files import create_file, ensure_directory, read_file, remove_file
+from lms.files import create_file, ensure_directory, read_file, read_regular_file, remove_file
+from lms.model.recovery import KeptPackage
+from lms.wire.document import MIB
+
+_PLATFORM: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MAX_PACKAGE: Final = 64 * MIB
 
 
 class ArchiveDirectory:
@@ -35,6 +43,14 @@ class ArchiveDirectory:
         path = self._path(platform_id, sequence, package_id)
         return str(path) if path.exists() else None
 
+    def newest(self) -> tuple[KeptPackage, ...]:
+        """The package with the highest number of each platform; none where there is no such directory."""
+        newest = (max(self._numbered(platform_id), default=None) for platform_id in self._platforms())
+        return tuple(
+            KeptPackage(UUID(path.parent.name), number, partial(read_regular_file, path, _MAX_PACKAGE))
+            for number, path in filter(None, newest)
+        )
+
     def older(self, platform_id: UUID, sequence: int) -> tuple[str, ...]:
         """The paths of this platform's packages with a lower number, the oldest first."""
         return tuple(map(str, self._older(platform_id, sequence)))
@@ -45,9 +61,16 @@ class ArchiveDirectory:
             remove_file(path)
 
     def _older(self, platform_id: UUID, sequence: int) -> list[Path]:
-        found = sorted((self._directory / str(platform_id)).glob("[0-9]*-*.xml"))
-        numbers = (path.name.partition("-")[0] for path in found)
-        return [p for p, number in zip(found, numbers, strict=True) if number.isdecimal() and int(number) < sequence]
+        return [path for number, path in self._numbered(platform_id) if number < sequence]
+
+    def _numbered(self, platform_id: UUID) -> list[tuple[int, Path]]:
+        """The packages of a platform with their numbers, in the order of these."""
+        paths = (self._directory / str(platform_id)).glob("[0-9]*-*.xml")
+        return sorted((int(n), p) for p in paths if (n := p.name.partition("-")[0]).isdecimal())
+
+    def _platforms(self) -> list[UUID]:
+        names = (path.name for path in self._directory.glob("*"))
+        return [UUID(name) for name in names if _PLATFORM.fullmatch(name)]
 
     def _path(self, platform_id: UUID, sequence: int, package_id: UUID) -> Path:
         return self._directory / str(platform_id) / f"{sequence:09d}-{package_id}.xml"

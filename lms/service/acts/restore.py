@@ -22,6 +22,7 @@ from lms.names import APPROVAL, ENDORSEMENT_AUTH, GRANT, OWNER_AUTH, PACKAGE, SH
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
 from lms.service.acts.owner_auth import owner_auth_for_new_keys
+from lms.service.at_hand import package_at_hand
 from lms.service.diagnosis import WORDS, Reason, diagnose
 from lms.service.judging_sheets import confirmed_sheet, judged_sheet
 from lms.service.restore import Restored, RestoreOrder, restore_by_token
@@ -100,7 +101,7 @@ def _by_token(call: Call, setting: Setting) -> Answer:
     _, owner = read_owned_token(token)
     opener = setting.opener(token, call.secret(TOKEN_PASSWORD))
     sheet = judged_sheet(setting, call.document(SHEET), owner) if call.given(SHEET) else None
-    package = call.document(PACKAGE) if call.given(PACKAGE) else _package_at_hand(setting)
+    package = call.document(PACKAGE) if call.given(PACKAGE) else _package_at_hand(setting, sheet)
     if package is None and sheet is not None:
         # A token is a file: only its owner's password makes it this owner's word.
         call.once(TOKEN, lambda: opener.vouch(owner))
@@ -137,10 +138,11 @@ def _owner_auth(call: Call, setting: Setting) -> Secret:
     return call.secret(OWNER_AUTH) if as_given else owner_auth_for_new_keys(call, setting)
 
 
-def _package_at_hand(setting: Setting) -> bytes | None:
-    """The newest package here: in the state, or outside the root, where a rescue system finds it."""
-    package = setting.store.load_package()
-    return setting.recovery.package() if package is None and setting.recovery is not None else package
+def _package_at_hand(setting: Setting, sheet: RecoverySheet | None) -> bytes | None:
+    """The newest package here, of the platform that the state or a sheet names."""
+    state = setting.store.load()
+    named = sheet if state is None else state
+    return package_at_hand(setting, None if named is None else named.platform_id)
 
 
 def _answer(restored: Restored) -> Answer:

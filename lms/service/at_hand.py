@@ -1,0 +1,66 @@
+"""The packages that a machine finds by itself: in its state, outside its root, in its archives (DESIGN §4).
+
+A machine that lost its state knows no Sequence. What lies here with a higher one is somebody's claim, but nobody
+restores an older package beside it unknowingly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from uuid import UUID
+
+from lms.errors import BadRequest, LmsError
+from lms.model.recovery import KeptPackage
+from lms.service.setting import Setting
+from lms.wire.package_v1 import read_package
+
+
+def package_at_hand(setting: Setting, platform_id: UUID | None) -> bytes | None:
+    """The state's package; on a machine without one the newest of this platform. None where there is none.
+
+    Without a PlatformID it is that of the copy outside the root, else the only one in the archives. Raises BadRequest
+    where these hold several platforms' packages, FileProblem.
+    """
+    package = setting.store.load_package()
+    if package is not None:
+        return package
+    copied = None if setting.recovery is None else setting.recovery.package()
+    platform_id = platform_id or _platform_of(copied)
+    kept = [one for one in _archived(setting) if platform_id in (None, one.platform_id)]
+    if len({one.platform_id for one in kept}) > 1:
+        raise BadRequest(
+            "cannot choose a package: the archives hold those of several platforms;"
+            " name one with --package, or the platform with --sheet"
+        )
+    newest = max(kept, key=lambda one: one.sequence, default=None)
+    if newest is None or newest.sequence <= _sequence_of(copied, newest.platform_id):
+        return copied
+    return newest.load()
+
+
+def highest_at_hand(setting: Setting, platform_id: UUID) -> int | None:
+    """The highest Sequence that a package of this platform has here, by its file's name; None where none is here."""
+    copied = None if setting.recovery is None else setting.recovery.package()
+    found = [one.sequence for one in _archived(setting) if one.platform_id == platform_id]
+    return max((*found, _sequence_of(copied, platform_id))) or None
+
+
+def _archived(setting: Setting) -> Iterator[KeptPackage]:
+    for place in setting.archives:
+        with suppress(LmsError):  # what cannot be looked at keeps the others from nothing
+            yield from place.newest()
+
+
+def _platform_of(package: bytes | None) -> UUID | None:
+    with suppress(LmsError):
+        return None if package is None else read_package(package).content.header.source.platform_id
+    return None
+
+
+def _sequence_of(package: bytes | None, platform_id: UUID) -> int:
+    """0 for no package, and for one that is another platform's or not to be read."""
+    with suppress(LmsError):
+        header = None if package is None else read_package(package).content.header
+        return header.sequence if header is not None and header.source.platform_id == platform_id else 0
+    return 0
