@@ -122,7 +122,7 @@ BARE = {
     ),
 }  # fmt: skip
 
-# A machine whose key went from its handle.
+# A machine whose key went from its handle, and whose blob is spoilt.
 LOST = {
     "another owner's token": (
         f"{RESTORE} --token @their-token --token-password @their-password",
@@ -172,6 +172,7 @@ def test_on_a_machine_that_nobody_provisioned(platform, words, case):
 @pytest.mark.parametrize("case", LOST.values(), ids=LOST)
 def test_on_a_machine_that_lost_its_key(archived, words, case):
     archived.evict()
+    archived.lose_blob()
     _refused(archived, words, case)
     assert lmsctl(*words(f"{RESTORE} {TOKEN}"), config=archived.write_config()).exit_code == 0
 
