@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import subprocess
+from datetime import UTC, datetime
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, NoEncryption
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
+from cryptography.x509.oid import NameOID
 
 from lms.apps.csp.adding import Wanted, add
 from lms.apps.csp.certificates import read_certificates
@@ -34,7 +38,7 @@ from lms.errors import (
 from lms.files import locked
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, ApplicationAlgorithm
 from lms.model.secret import Secret
-from lms.wire.tpm.application import application_template
+from lms.wire.tpm.application import application_public_key, application_template
 from lms.wire.tpm.key_file import read_tss2_pem, tss2_pem, tss2_private_key
 from lms.wire.tpm.public import signing_template
 from tests.support.containers import PASSWORD, Serving, certify, make_pkcs12, signs
@@ -193,6 +197,31 @@ def test_a_certificate_is_that_of_its_key(archived, key, refused, acts, director
     refused(CertificateDiffers, "of another key", right)  # what lies there is somebody's
     beside.unlink()
     assert add(acts, key, directory, right)["changed"]
+
+
+def signed(public: object, subject: str) -> bytes:
+    """A certificate in DER, of a key and a subject that somebody likes."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    begins = datetime(2025, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder(name, name, public, 5, begins, begins.replace(year=2035))
+    return builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def test_a_certificate_that_a_program_wrote_is_shown_where_it_is_of_the_key_and_as_text(key, acts, directory):
+    add(acts, key, directory, P256)
+    ours = application_public_key(read_tss2_pem(key.read_bytes()).key.public)
+    beside = key.with_name("a.pem.crt")
+    beside.write_bytes(signed(ours, "\x1b]0;owned\x07\x1b[2J"))
+    assert [row["certificate"] for row in listed(acts)] == [r"CN=\x1b]0\;owned\x07\x1b[2J"]
+    beside.write_bytes(signed(ours, "AAAA").replace(b"AAAA", b"\xff\xfe\xfd\xfc"))
+    assert ["certificate" in row for row in listed(acts)] == [False]
+    with pytest.raises(CertificateDiffers, match="malformed"):
+        add(acts, key, directory, P256)
+    beside.write_bytes(signed(ec.generate_private_key(ec.SECP256R1()).public_key(), "host.example"))
+    assert ["certificate" in row for row in listed(acts)] == [False]
+    beside.write_bytes(signed(ours, "host.example"))
+    key.unlink()
+    assert [(row["file"], row["certificate"]) for row in listed(acts)] == [("missing", "CN=host.example")]
 
 
 def test_a_pkcs12_file_opens_by_its_password_and_has_one_key_of_a_tpm(tmp_path):

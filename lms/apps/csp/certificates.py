@@ -19,10 +19,19 @@ _WIRE: Final = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """At least one certificate; `source` is where they came from, in words for a person."""
+    """At least one certificate; `source` is where they came from, in words for a person.
+
+    Raises CertificateDiffers where it cannot be told whom the first one names, and until when.
+    """
 
     chain: tuple[x509.Certificate, ...]
     source: Path
+
+    def __post_init__(self) -> None:
+        try:
+            _ = self.subject, self.ends
+        except ValueError:
+            raise CertificateDiffers(f"cannot use '{self.source}': its first certificate is malformed") from None
 
     @property
     def pem(self) -> bytes:
@@ -31,8 +40,8 @@ class Certificates:
 
     @property
     def subject(self) -> str:
-        """Whom the first one names (RFC 4514)."""
-        return self.chain[0].subject.rfc4514_string()
+        """Whom the first one names (RFC 4514), as a terminal may see it."""
+        return _printable(self.chain[0].subject.rfc4514_string())
 
     @property
     def ends(self) -> str:
@@ -63,6 +72,10 @@ def read_certificates(content: bytes, source: Path) -> Certificates:
         except ValueError:
             continue
     raise CertificateDiffers(f"cannot use '{source}': it holds no certificate that can be read")
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def _one(der: bytes) -> list[x509.Certificate]:

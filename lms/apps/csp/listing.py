@@ -12,8 +12,10 @@ from lms.apps.csp.container import Container
 from lms.apps.csp.registry import entries, registered_key
 from lms.errors import LmsError
 from lms.model.keys import Name
+from lms.model.tpm import SealedObject
 from lms.wire.tpm.application import algorithm_of_application
 from lms.wire.tpm.foreign import foreign_name
+from lms.wire.tpm.key_file import KeyFile
 
 # Whether the newest package has all that is registered; in other states nobody can tell.
 _ARCHIVED: Final = {"created": False, "stale": False, "at-risk": True, "protected": True}
@@ -46,21 +48,38 @@ def listed(acts: Acts) -> list[Answer]:
 def _row(acts: Acts, entry: Mapping[str, Any], labels: set[str]) -> Answer:
     container = Container.of_label(entry["label"])
     row: Answer = {"path": container.label, "file": "changed", "key": Name.from_text(entry["name"]).digits}
+    kept = _registered(acts, container)
     with suppress(LmsError):
-        row |= _file(acts, container, entry["name"])
+        row |= _file(container.key(), kept, entry["name"])
     with suppress(LmsError):
-        row |= _of(container.certificates())
+        row |= _beside(container, kept, entry["name"])
     return row | {"certificate-kept": container.certificate_label in labels}
 
 
-def _file(acts: Acts, container: Container, name: str) -> Answer:
-    """Whether a file has the registered key, as far as can be told; both areas only where the key is at home."""
-    found = container.key()
+def _registered(acts: Acts, container: Container) -> SealedObject | None:
+    """Both areas of a key; None where it is not at home."""
+    with suppress(LmsError):
+        return registered_key(acts, container)
+    return None
+
+
+def _file(found: KeyFile | None, kept: SealedObject | None, name: str) -> Answer:
+    """Whether a file has the registered key, as far as can be told."""
     if found is None:
         return {"file": "missing"}
-    if str(foreign_name(found.key.public)) != name:
+    if str(foreign_name(found.key.public)) != name or kept not in (None, found.key):
         return {}
-    with suppress(LmsError):
-        if registered_key(acts, container) != found.key:
-            return {}
     return {"file": "present", **_of_key(found.key.public)}
+
+
+def _beside(container: Container, kept: SealedObject | None, name: str) -> Answer:
+    """The certificates of this very key. Raises CertificateDiffers where they are another one's."""
+    certificates = container.certificates()
+    if certificates is not None:
+        certificates.require(kept.public if kept else _public(container, name))
+    return _of(certificates)
+
+
+def _public(container: Container, name: str) -> bytes | None:
+    found = container.key()
+    return found.key.public if found and str(foreign_name(found.key.public)) == name else None
