@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from lms.errors.base import Blame, LmsError
+from collections.abc import Mapping
+from typing import ClassVar
+
+from lms.errors.base import AUTHORITY_PROGRAM, Blame, LmsError
 
 
 class DocumentError(LmsError):
@@ -41,7 +44,13 @@ class SignatureInvalid(DocumentError):
 
 
 class UntrustedSigner(DocumentError):
-    hint = "the signer does not belong to the owner document in use; check whose file this is"
+    hint = (
+        "check whose file this is: its signer does not belong to the owner document in use; a package of a machine "
+        "that nobody approved is believed for its key's digits, `--confirm-key`"
+    )
+    hints: ClassVar[Mapping[str, str]] = {
+        AUTHORITY_PROGRAM: "the signer does not belong to the owner document in use; check whose file this is"
+    }
 
 
 class WrongRole(DocumentError):
@@ -131,7 +140,7 @@ class OwnerMismatch(DocumentError):
 
 
 class FingerprintDiffers(DocumentError):
-    hint = "compare what was written down, not what is shown here: it was mistyped, or somebody exchanged the document"
+    hint = "compare it with what was written down: it was mistyped, or somebody exchanged the document"
 
 
 class SheetMismatch(DocumentError):

@@ -92,7 +92,7 @@ def confirm_owner(document: bytes, fingerprint: str) -> Owner:
     if not fingerprint:
         raise FingerprintUnconfirmed(f"cannot trust the owner document: nobody confirmed its fingerprint {shown}")
     if not same_digits(fingerprint, owner.fingerprint):
-        raise FingerprintDiffers(f"cannot trust the owner document: its fingerprint is {shown}, not '{fingerprint}'")
+        raise FingerprintDiffers(f"cannot trust the owner document: its fingerprint is not '{fingerprint}'")
     return owner
 
 

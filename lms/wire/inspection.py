@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cryptography import x509
 
-from lms.errors import BadRequest
+from lms.errors import BadRequest, FingerprintDiffers
 from lms.model.exchange import (
     AuthorityEnrolment,
     BirthEvidence,
@@ -22,7 +22,7 @@ from lms.model.exchange import (
     RestoreApproval,
     RestoreRequest,
 )
-from lms.model.keys import digits, same_digits
+from lms.model.keys import Name, digits, same_digits
 from lms.model.owner import Owner, RecoverySheet
 from lms.model.packages import MigratingKey, MigrationPackage, Signed
 from lms.model.policies import DuplicationPolicy
@@ -184,6 +184,15 @@ def _signer(certificate: bytes) -> str:
     return identity_of(parsed).urn
 
 
+def _confirmed(package: MigrationPackage, said: str | None) -> frozenset[Name]:
+    """The keys with these digits. Raises FingerprintDiffers where none has them: nobody types digits to be ignored."""
+    if said is None:
+        return frozenset()
+    if found := frozenset(k.key_id for k in package.migrating_keys if same_digits(said, k.key_id.digest)):
+        return found
+    raise FingerprintDiffers("cannot trust the package: it has no key with the digits that were given")
+
+
 def verify_package(document: bytes, owner: Owner, confirmed_key: str | None, now: datetime) -> Facts:
     """Every check of a package that needs no TPM. `confirmed_key`: 80 bits of its key's Name. Raises DocumentError."""
     untrusted = read_package(document).content
@@ -191,16 +200,12 @@ def verify_package(document: bytes, owner: Owner, confirmed_key: str | None, now
         owner=owner,
         now=now,
         platform_id=untrusted.header.source.platform_id,
-        known_drsks=frozenset(
-            k.key_id
-            for k in untrusted.migrating_keys
-            if confirmed_key is not None and same_digits(confirmed_key, k.key_id.digest)
-        ),
+        known_drsks=_confirmed(untrusted, confirmed_key),
     )
     verified = accept_package(document, trust)
     return {
         "document": "MigrationPackage",
         **package_facts(verified.content),
-        "approved": verified.approved,
+        "signer-approved": verified.approved,
         "verified": True,
     }

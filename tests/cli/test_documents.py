@@ -86,11 +86,18 @@ def test_verify(token, stranger, files, package):
     key = read_package(package).content.migrating_keys[0].key_id.digits
     order = ("--owner", files["owner"], "--fingerprint", token.fingerprint, "--confirm-key", key)
     good = lmsctl("verify", files["package"], *order)
-    assert (good.exit_code, good.json["verified"], good.json["approved"]) == (0, True, False)
+    assert (good.exit_code, good.json["verified"], good.json["signer-approved"]) == (0, True, False)
     assert_refused(lmsctl("verify", files["altered"], *order), 6, "SignatureInvalid")
     order = ("--owner", files["owner"], "--fingerprint", stranger.fingerprint, "--confirm-key", key)
     assert_refused(lmsctl("verify", files["package"], *order), 6, "FingerprintDiffers")
-    assert lmsctl("verify", files["package"], *order[:2], "--fingerprint", token.fingerprint).exit_code == 6
+    assert token.fingerprint not in lmsctl("verify", files["package"], *order).stderr, "nobody copies it from there"
+    order = (*order[:2], "--fingerprint", token.fingerprint)
+    unconfirmed = lmsctl("verify", files["package"], *order)
+    assert_refused(unconfirmed, 6, "UntrustedSigner")
+    assert "--confirm-key" in unconfirmed.json["hint"]
+    wrong = lmsctl("verify", files["package"], *order, "--confirm-key", "AAAA-AAAA-AAAA-AAAA")
+    assert_refused(wrong, 6, "FingerprintDiffers")
+    assert key not in wrong.stderr
 
 
 def test_people_get_lines(files, token):

@@ -66,4 +66,4 @@ def test_what_is_none_of_our_documents_is_said_to_be_so():
 def test_a_verified_package_says_so():
     platform = make_platform()
     facts = verify_package(platform.signed(make_package()), make_owner().owner, None, NOW)
-    assert (facts["document"], facts["verified"], facts["approved"]) == ("MigrationPackage", True, True)
+    assert (facts["document"], facts["verified"], facts["signer-approved"]) == ("MigrationPackage", True, True)
