@@ -123,9 +123,10 @@ def measured_bits(password: bytes) -> int:
     return int((len(text) - going_on) * log2(max(alphabet, 1)))
 
 
-def read_secret(source: str | None, prompt: str, *, confirm: bool = False) -> bytes:
+def read_secret(source: str | None, prompt: str, *, confirm: bool = False, option: str = "") -> bytes:
     """A secret from a file, from standard input ("-"), or asked for; one final newline is not part of it.
 
+    `option`: which one names the file.
     Raises BadRequest where nobody can be asked.
     """
     if source == "-":
@@ -133,7 +134,8 @@ def read_secret(source: str | None, prompt: str, *, confirm: bool = False) -> by
     if source is not None:
         return _stripped(read_file(Path(source), _MAX_SECRET))
     if not sys.stdin.isatty():
-        raise BadRequest(f"cannot ask for the {prompt}: this is no terminal, name a file that holds it")
+        how = f"give {option} FILE" if option else "name a file that holds it"
+        raise BadRequest(f"cannot ask for the {prompt}: this is no terminal, {how}")
     try:
         secret = getpass.getpass(f"{prompt}: ")
     except EOFError:

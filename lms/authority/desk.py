@@ -99,7 +99,7 @@ def with_token(arguments: argparse.Namespace, act: str, order: object) -> bytes:
     """The answer of the opener, which alone sees what is in the token."""
     inputs = {
         "token": token_of(arguments),
-        "token-password": read_secret(arguments.token_password, "token password"),
+        "token-password": read_secret(arguments.token_password, "token password", option="--token-password"),
         "request": write_record(order),
     }
     return run_program("lms.opener", [act], inputs)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _PATIENCE_S: Final = 20.0  # a person waits, and there may be more authorities
 _DIGITS: Final = re.compile(r"[A-Za-z2-7]{4}(-?[A-Za-z2-7]{4}){3}")
+_BEGIN: Final = re.compile(r"[A-Z2-7]{4}(-?[A-Z2-7]{4}){0,2}(-?…)?", re.IGNORECASE)
 _REQUEST_ID: Final = re.compile(r"[0-9A-Fa-f]{64}")
 # How each kind is fetched, and read with all its proofs.
 _REQUESTS: Final[Mapping[RequestKind, tuple[Kind, Callable[[bytes], bytes]]]] = {
@@ -58,6 +59,11 @@ _REQUESTS: Final[Mapping[RequestKind, tuple[Kind, Callable[[bytes], bytes]]]] = 
 def names_waiting(text: str) -> bool:
     """Whether somebody means a request in a queue, by its digits or its RequestID; a file of that name goes first."""
     return bool(_DIGITS.fullmatch(text) or _REQUEST_ID.fullmatch(text)) and not is_there(Path(text))
+
+
+def begins_waiting(text: str) -> bool:
+    """Whether somebody means it by some of its digits, as `pending` shows them; a file of that name goes first."""
+    return bool(_BEGIN.fullmatch(text)) and not is_there(Path(text))
 
 
 def is_digits(text: str) -> bool:

@@ -28,7 +28,7 @@ from lms.authority.desk import (
     with_token,
 )
 from lms.authority.keys import check_apart
-from lms.authority.queue import names_waiting
+from lms.authority.queue import begins_waiting, names_waiting
 from lms.authority.restoring import approve_restore
 from lms.authority.stationing import certify_station
 from lms.errors import BadRequest, FileExists
@@ -144,6 +144,11 @@ def approve(arguments: argparse.Namespace) -> Answer:
 def _brought(arguments: argparse.Namespace) -> AbstractContextManager[Brought]:
     if names_waiting(arguments.request):
         return brought_from_queue(arguments)
+    if begins_waiting(arguments.request):
+        raise BadRequest(
+            f"cannot approve '{arguments.request}': there is no such file, and a request that waits is named by all 16 "
+            "digits that its machine shows"
+        )
     return nullcontext(brought_by_file(arguments))
 
 

@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     inputs = {word: read_file(Path(given.pop(word)), limit) for word, limit in DOCUMENTS.items() if word in given}
     inputs |= {word: read_secret(given.pop(word), PROMPTS[word]) for word in _SECRETS if word in given}
     if verb == "restore" and (TOKEN in inputs or TOKEN_PASSWORD in given):
-        inputs[TOKEN_PASSWORD] = read_secret(given.pop(TOKEN_PASSWORD, None), PROMPTS[TOKEN_PASSWORD])
+        source = given.pop(TOKEN_PASSWORD, None)
+        inputs[TOKEN_PASSWORD] = read_secret(source, PROMPTS[TOKEN_PASSWORD], option=f"--{TOKEN_PASSWORD}")
     if register is not None:
         inputs[GRANT] = read_file(register, DOCUMENTS[GRANT])
     request_to = given.pop("request-to", None)

@@ -65,12 +65,15 @@ def _add(arguments: argparse.Namespace) -> Answer:
 
 def _token(arguments: argparse.Namespace) -> Answer:
     config = load_configuration(arguments.config)
-    pins = (partial(_pin, arguments.pin, "user PIN"), partial(_pin, arguments.so_pin, "PIN of the security officer"))
+    pins = (
+        partial(_pin, arguments.pin, "user PIN", "--pin"),
+        partial(_pin, arguments.so_pin, "PIN of the security officer", "--so-pin"),
+    )
     return add_token(acts_of(arguments), Path(arguments.store), config.applications_directory, arguments.label, *pins)
 
 
-def _pin(source: str | None, prompt: str) -> Secret:
-    return Secret(read_secret(source, prompt, confirm=True))
+def _pin(source: str | None, prompt: str, option: str) -> Secret:
+    return Secret(read_secret(source, prompt, confirm=True, option=option))
 
 
 def _algorithm(name: str | None) -> ApplicationAlgorithm | None:
@@ -86,7 +89,8 @@ def _brought(arguments: argparse.Namespace) -> Brought | None:
         return None
     source = Path(arguments.pkcs12)
     content = read_file(source, _MAX_PKCS12)
-    return read_pkcs12(content, Secret(read_secret(arguments.password, f"password of {source}")), source)
+    password = read_secret(arguments.password, f"password of {source}", option="--password")
+    return read_pkcs12(content, Secret(password), source)
 
 
 def _list(arguments: argparse.Namespace) -> Answer:

@@ -41,10 +41,14 @@ def _doctor(arguments: argparse.Namespace) -> Answer:
     answer = losses(Event(arguments.before), examined)
     loses, unseen = len(answer["loses"]), len(answer["unseen"])
     if loses or unseen:
-        words = f"{loses} things would be lost" if loses else f"{unseen} things could not be looked at"
+        words = f"{_counted(loses)} would be lost" if loses else f"{_counted(unseen)} could not be looked at"
         arguments.exit_code = complain("lmsctl", WouldBeLost(f"cannot lose this TPM yet: {words}"), as_json=False)
     say_of_none("lmsctl", answer["loses"], _NOT_ALL_SEEN if unseen else _NOTHING_LOST, arguments.json)
     return answer
+
+
+def _counted(things: int) -> str:
+    return "one thing" if things == 1 else f"{things} things"
 
 
 def _scope(arguments: argparse.Namespace) -> Scope:

@@ -45,7 +45,7 @@ def token_create(arguments: argparse.Namespace) -> Answer:
     if generated:
         password = generated_password().encode("ascii")
     else:
-        password = read_secret(arguments.token_password, "token password", confirm=True)
+        password = read_secret(arguments.token_password, "token password", confirm=True, option="--token-password")
     if not password:
         raise BadRequest("cannot create a token without a password")
     if (bits := measured_bits(password)) < _ENOUGH_BITS:

@@ -92,7 +92,7 @@ def register(arguments: argparse.Namespace) -> Answer:
     """Register what was given; a password is asked for where nothing was."""
     order = _order(arguments)
     if not order.inputs.keys() & {PASSWORD, *_CONTENTS}:
-        order.inputs[PASSWORD] = read_secret(None, PROMPTS[PASSWORD], confirm=True)
+        order.inputs[PASSWORD] = read_secret(None, PROMPTS[PASSWORD], confirm=True, option=f"--{PASSWORD}")
     _ask_user_password(order)
     return order.run()[0]
 

@@ -106,7 +106,7 @@ def _works(arguments: argparse.Namespace) -> Iterator[_Work]:
     config = load_configuration(arguments.config)
     acts, given = acts_of(arguments), vars(arguments)
     confirm = given.get("with_pin", False)
-    pin = cache(lambda: Secret(read_secret(given["pin_file"], "PIN", confirm=confirm)))
+    pin = cache(lambda: Secret(read_secret(given["pin_file"], "PIN", confirm=confirm, option="--pin-file")))
     from_file = cache(lambda: _given_passphrase(given["passphrase"], given["key_file"]))  # - can be read once only
     for device in arguments.devices:
         asked = cache(partial(_asked_passphrase, device))
@@ -120,7 +120,7 @@ def _given_passphrase(source: str | None, key_file: str | None) -> Secret:
 
 
 def _asked_passphrase(device: str) -> Secret:
-    return Secret(read_secret(None, f"passphrase of {device}"))
+    return Secret(read_secret(None, f"passphrase of {device}", option="--passphrase"))
 
 
 def _enroll(work: _Work) -> Answer:

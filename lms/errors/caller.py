@@ -64,7 +64,7 @@ class WrongPassword(LmsError):
 
 class OwnerAuthFailed(LmsError):
     blame = Blame.AUTHORISATION
-    hint = "give the TPM's owner authorisation; if it is lost, only clearing the TPM in the firmware resets it"
+    hint = "give the TPM's owner authorisation, `--owner-auth`; only clearing the TPM in the firmware resets a lost one"
 
 
 class AuthFailed(LmsError):
@@ -78,4 +78,7 @@ class NotAuthorized(LmsError):
 
 
 class EndorsementAuthFailed(AuthFailed):
-    hint = "give the TPM's endorsement authorisation; if it is lost, only clearing the TPM in the firmware resets it"
+    hint = (
+        "give the TPM's endorsement authorisation, `--endorsement-auth`; only clearing the TPM in the firmware resets "
+        "a lost one"
+    )

@@ -25,7 +25,10 @@ class KeyringOccupied(LmsError):
 
 class EvmKeyAbsent(LmsError):
     blame = Blame.STATE
-    hint = "make one: `lmsctl evm create`; after a lost disk `lmsctl restore` brings back what packages carry"
+    hint = (
+        "say where it lies, `--directory`, or make one: `lmsctl evm create`; after a lost disk `lmsctl restore` brings "
+        "back what packages carry"
+    )
 
 
 class EvmKeyLost(LmsError):

@@ -123,6 +123,13 @@ def test_the_machine_wants_either_a_place_or_a_grant(asked, desk, both):
     assert "--request-to" in said.json["message"]
 
 
+@pytest.mark.parametrize("begun", ["7BPZ", "7bpz-…", "7BPZ-AAAA-2345"])
+def test_some_of_the_digits_name_no_request(desk, begun):
+    said = authority("approve", begun, "--token", desk["token"], "--trust-list", desk["trust"])
+    assert_refused(said, 2, "BadRequest")
+    assert "all 16 digits" in said.json["message"]
+
+
 def test_a_trust_list_begins_only_once_and_only_when_it_is_said(asked, desk):
     arguments = ("approve", desk["request"], "--token", desk["token"], "--token-password", desk["password"])
     arguments += ("--trust-list", desk["trust"], "--vouch", "--output", desk["grant"], "--digits", asked[1])

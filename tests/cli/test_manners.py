@@ -119,6 +119,21 @@ def test_a_path_that_nobody_can_follow_is_told(platform, tmp_path, verb, name):
     assert f"'{tmp_path / name}" in assert_refused(said, 2, "FileProblem")
 
 
+@pytest.mark.parametrize(
+    ("verb", "option"),
+    [
+        (("token", "create", "new.xml"), "--token-password"),
+        (("restore", "--token", "/dev/null"), "--token-password"),
+        (("register", "--application", "a", "--label", "b"), "--password"),
+    ],
+    ids=["token", "restore", "register"],
+)
+def test_where_nobody_can_be_asked_the_option_is_named(platform, tmp_path, verb, option):
+    words = [str(tmp_path / word) if word == "new.xml" else word for word in verb]
+    said = lmsctl(*words, config=platform.write_config(), stdin=b"")
+    assert f"this is no terminal, give {option} FILE" in assert_refused(said, 2, "BadRequest")
+
+
 def test_the_root_is_no_file(platform, tmp_path):
     config = platform.write_config(applications_directory=f'"{tmp_path}/applications"')
     assert_refused(lmsctl("csp", "add", "/", config=config), 2, "BadRequest")
