@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 import secrets
 import sys
@@ -66,6 +67,12 @@ def _words(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(_words(v) for v in value)
     return str(value)
+
+
+def printable(words: str | Path) -> str:
+    """Words of others for people: names of files and texts in headers may hold what a terminal obeys, or no text."""
+    text = os.fsencode(words).decode("utf-8", "backslashreplace") if isinstance(words, Path) else words
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def say(program: str, text: str) -> None:

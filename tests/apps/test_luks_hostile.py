@@ -12,6 +12,7 @@ import pytest
 from lms.apps.luks.changing import Change
 from lms.apps.luks.checking import check
 from lms.apps.luks.enrolling import enroll
+from lms.apps.luks.header import read_header
 from lms.apps.luks.listing import listed
 from lms.apps.luks.records import OwnSlot, Plan, Stage, unfinished
 from lms.apps.luks.removing import remove
@@ -25,6 +26,7 @@ from lms.errors import (
     EnrolledOtherwise,
     TokenUseless,
     VolumeNotEnrolled,
+    VolumeReencrypting,
 )
 from lms.model.secret import Secret
 from tests.service.test_sealing import extend
@@ -287,3 +289,17 @@ def test_what_the_registry_lost_is_kept_anew(acts, volume, tmp_path):
     assert labels(acts) == kept
     assert check(acts, volume, tmp_path, nobody)["header-kept"]
     assert not enroll(acts, volume, tmp_path, nobody, Binding(), NO_PIN)["changed"]
+
+
+HOSTILE = "\x1b]0;owned\x07\ud800"
+SHOWN = "\\x1b]0;owned\\x07\\ud800"
+
+
+def test_words_of_a_header_are_told_as_what_people_can_read(acts, volume):
+    plain = metadata(volume)
+    plain["config"]["requirements"] = {"mandatory": [HOSTILE]}
+    with pytest.raises(VolumeReencrypting) as told:
+        read_header(json.dumps(plain).encode())
+    assert str(told.value).endswith(SHOWN)
+    import_token(volume, {"type": HOSTILE[:-1], "keyslots": ["0"]})
+    assert [row["kind"] for row in listed(acts, volume)] == [SHOWN.removesuffix("\\ud800")]

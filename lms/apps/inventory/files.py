@@ -24,6 +24,7 @@ from lms.apps.inventory.pkcs11 import read_store
 from lms.apps.inventory.sight import Sight
 from lms.errors import FileProblem, MalformedStructure
 from lms.files import inside, read_regular_file
+from lms.terminal import printable
 
 READERS: Final[tuple[Callable[[bytes], tuple[Bond, ...]], ...]] = (
     read_key_files,
@@ -157,9 +158,3 @@ def _bonds(path: Path, held: Path, walk: _Walk) -> Iterator[Bond]:
             yield from read(content)
     except MalformedStructure as error:
         raise MalformedStructure(f"{error} ('{printable(path)}')") from None
-
-
-def printable(path: Path) -> str:
-    """A path for people: a name may hold what a terminal obeys, or what is no text."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

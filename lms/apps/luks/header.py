@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lms.errors import HeaderDamaged, SlotsFull, VolumeReencrypting
+from lms.terminal import printable
 
 MAGICS: Final = (b"LUKS\xba\xbe", b"SKUL\xba\xbe")
 _SLOTS: Final = 32
@@ -87,7 +88,8 @@ def read_header(text: bytes) -> Header:
         config = metadata["config"]
         requirements = config.get("requirements", {}).get("mandatory", [])
         if requirements:
-            raise VolumeReencrypting(f"cannot work on the header: it says {', '.join(map(str, requirements))}")
+            said = printable(", ".join(map(str, requirements)))
+            raise VolumeReencrypting(f"cannot work on the header: it says {said}")
         slots = {int(number): _slot(one) for number, one in metadata["keyslots"].items()}
         tokens = dict(_tokens(metadata["tokens"]))
         digests = [one for one in metadata["digests"].values() if one["segments"]]

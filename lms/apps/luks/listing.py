@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from lms.apps.acts import Acts, Answer
 from lms.apps.luks.header import Header, slots_of
@@ -13,6 +14,7 @@ from lms.apps.luks.token import TYPE, Token
 from lms.apps.luks.volume import Volume
 from lms.errors import LmsError
 from lms.model.keys import Name
+from lms.terminal import printable
 
 _NOBODY: Home = Home(0, "")
 
@@ -46,12 +48,16 @@ def listed(acts: Acts, path: Path) -> list[Answer]:
     return [{"uuid": uuid, **row} for row in _rows(header, home)]
 
 
+def _others(slot: int, token: Mapping[str, Any]) -> Answer:
+    return {"slot": slot, "kind": printable(token["type"])}
+
+
 def _rows(header: Header, home: Home) -> Iterator[Answer]:
     named = set()
     for one in header.tokens.values():
         token = known(one)
         for slot in slots_of(one):
             named.add(slot)
-            yield {"slot": slot, "kind": one["type"]} if token is None else described(slot, token, home)
+            yield _others(slot, one) if token is None else described(slot, token, home)
     for slot in sorted(header.slots.keys() - named):
         yield {"slot": slot, "kind": "passphrase or key file"}

@@ -20,6 +20,7 @@ from lms.errors import CryptsetupFailed, FileProblem, HeaderDamaged, NotLuks2, P
 from lms.files import read_file, sync_file
 from lms.model.secret import Secret
 from lms.process import Ran, run_command
+from lms.terminal import printable
 
 _REFUSED: Final = 2
 _MAX_HEADER: Final = 256 * 1024 * 1024
@@ -131,7 +132,7 @@ class Volume:
         return ran
 
     def _failed(self, action: str, ran: Ran) -> CryptsetupFailed:
-        return CryptsetupFailed(f"cannot {action} '{self.path}': cryptsetup says: {ran.said or ran.code}")
+        return CryptsetupFailed(f"cannot {action} '{self.path}': cryptsetup says: {printable(ran.said) or ran.code}")
 
 
 def _unreadable(path: Path, error: OSError) -> FileProblem:
