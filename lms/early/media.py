@@ -16,7 +16,7 @@ _TYPES: Final = "vfat,exfat,ext4,ext3,ext2"
 # A directory that every machine has; what is mounted there is so for this one shell, and is gone with it.
 _MOUNTED: Final = "/mnt"
 _READ: Final = (
-    'mount --read-only --types "$1" --options nosuid,nodev,noexec --source "$2" --target "$3" '
+    'mount --read-only --types "$1" --options nosuid,nodev,noexec,nosymfollow --source "$2" --target "$3" '
     '&& exec head --bytes="$4" -- "$3/$5"'
 )
 

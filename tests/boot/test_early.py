@@ -144,6 +144,9 @@ def medium(tmp_path, token):
     content = tmp_path / "content" / "keys"
     content.mkdir(parents=True)
     (content / "token.xml").write_bytes(token.document)
+    (content / "host.xml").symlink_to("/etc/passwd")
+    (content / "link.xml").symlink_to("token.xml")
+    (content.parent / "linked").symlink_to("keys")
     image = tmp_path / "medium.img"
     with image.open("wb") as file:
         file.truncate(4 << 20)
@@ -164,3 +167,9 @@ def test_a_token_is_read_from_a_medium_and_nothing_stays_mounted(medium, token):
     with pytest.raises(FileProblem, match=r"absent\.xml"):
         token_at(TokenPlace(medium, Path("absent.xml")))
     assert token_at(TokenPlace(Path("/dev/absent"), Path("token.xml"))) is None
+
+
+@pytest.mark.parametrize("path", ["keys/host.xml", "keys/link.xml", "linked/token.xml"])
+def test_a_link_on_a_medium_leads_nowhere(medium, path):
+    with pytest.raises(FileProblem, match="symbolic links"):
+        token_at(TokenPlace(medium, Path(path)))
