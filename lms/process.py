@@ -25,7 +25,8 @@ _MAX_ANSWER: Final = 128 * 1024 * 1024
 _PR_SET_DUMPABLE: Final = 4
 _STEP: Final = "step: "
 _NOTHING: Final = Secret(b"")
-_SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Root's programs at boot are the distribution's: who may write to /usr/local is more often not root alone.
+_SYSTEM_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def harden() -> None:

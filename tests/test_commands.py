@@ -40,6 +40,12 @@ def test_what_we_were_told_is_not_told_on(monkeypatch):
     assert b"CREDENTIALS" not in ran.out
 
 
+def test_programs_are_those_of_the_system():
+    path = run_command("sh", "-c", "echo $PATH").out.decode().split(":")
+    assert "/usr/bin" in path
+    assert not [directory for directory in path if "local" in directory]
+
+
 def test_a_program_that_is_not_there_is_told():
     with pytest.raises(ProgramNotStarted, match="no-such-program"):
         run_command("no-such-program")
