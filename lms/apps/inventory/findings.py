@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -79,7 +80,8 @@ def _named(destination: Mapping[str, str]) -> str:
 def of_volumes(alone: Iterable[str], copies: Iterable[tuple[Path, str]]) -> Iterator[Answer]:
     """Volumes that only a TPM opens, and directories of copies that lie on one of them."""
     for volume in alone:
-        yield found("only-tpm-opens", f"no passphrase or key file opens {volume}", f"cryptsetup luksAddKey {volume}")
+        act = f"cryptsetup luksAddKey {shlex.quote(volume)}"
+        yield found("only-tpm-opens", f"no passphrase or key file opens {volume}", act)
     for directory, volume in copies:
         meaning = f"copies in {directory} protect nothing: {volume}, on which they lie, is opened by this TPM alone"
         yield found("copy-not-apart", meaning, "name a directory elsewhere in `archives` of lms.toml")

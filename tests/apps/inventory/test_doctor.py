@@ -411,6 +411,11 @@ def test_lmsctl_goes_on_without_a_tpm(archived, made, tmp_path):
     assert any("TPM" in words for words in said.json["unseen"])
 
 
+def test_a_volume_in_what_repairs_is_one_word():
+    (row,) = findings_.of_volumes(["/srv/a; reboot"], ())
+    assert shlex.split(row["act"]) == ["cryptsetup", "luksAddKey", "/srv/a; reboot"]
+
+
 def test_what_repairs_can_be_typed():
     acts = (
         *judging._REPAIRS.values(),
