@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -16,7 +17,7 @@ from lms.apps.luks.records import unfinished
 from lms.cli.running import Order
 from lms.config import Configuration, drop_ins_of, load_configuration
 from lms.errors import FileProblem, StillProtecting
-from lms.files import files_of, is_there, remove_file
+from lms.files import files_of, is_there, locked, remove_file
 from lms.names import DEFAULT_CONFIG, OWNER_AUTH
 from lms.terminal import read_secret, say
 
@@ -59,6 +60,14 @@ class _Ours:
         kept = [(what, path, False) for what, path in self._others() if is_there(path)]
         return [{"what": what, "where": str(path), "goes": goes} for what, path, goes in rooms + files + tokens + kept]
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the only one who works on what goes. Raises Busy."""
+        with ExitStack() as locks:
+            for lock in (path for room in self._rooms() for path in sorted(room.rglob("lock"))):
+                locks.enter_context(locked(lock.parent))
+            yield
+
     def unfinished(self) -> list[str]:
         """Volumes whose header is in the middle of a change."""
         return unfinished(self.config.applications_directory)
@@ -87,6 +96,11 @@ class _Ours:
 
 def _purge(arguments: argparse.Namespace) -> Answer:
     ours = _Ours.of(arguments.config)
+    with nullcontext() if arguments.confirm is None else ours.held():
+        return _purged(arguments, ours)
+
+
+def _purged(arguments: argparse.Namespace, ours: _Ours) -> Answer:
     begun, rows, confirmed = ours.unfinished(), ours.rows(), arguments.confirm is not None
     if begun and confirmed and not arguments.lose:
         raise StillProtecting(f"cannot purge: a change of volume {', '.join(begun)} was begun and not ended")

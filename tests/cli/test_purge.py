@@ -214,6 +214,16 @@ def test_the_configuration_of_an_authority_or_a_station_stays_with_it(config, di
     assert (config.exists(), remains(archived.state_directory)) == (True, [])
 
 
+@pytest.mark.parametrize("room", ["csp", "luks/some-uuid"])
+def test_while_somebody_changes_a_consumer_nothing_is_taken(config, digits, archived, tmp_path, room):
+    with locked(tmp_path / "applications" / room):
+        before = tree(tmp_path)
+        said = lmsctl("purge", "--confirm", digits, "--lose", config=config)
+        assert (said.json["error"], tree(tmp_path)) == ("Busy", before)
+    assert lmsctl("purge", "--confirm", digits, config=config).exit_code == 0
+    assert not (tmp_path / "applications" / room).exists()
+
+
 def test_what_is_not_ours_stays(config, digits, archived):
     """A state directory may be one that somebody configured."""
     for name in ("notes", "items.txt", ".profile"):
