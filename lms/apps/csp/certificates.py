@@ -11,6 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lms.errors import CertificateDiffers, MalformedStructure
+from lms.terminal import printable
 from lms.wire.tpm.application import application_public_key
 
 MAX_CERTIFICATES: Final = 1024 * 1024
@@ -41,7 +42,7 @@ class Certificates:
     @property
     def subject(self) -> str:
         """Whom the first one names (RFC 4514), as a terminal may see it."""
-        return _printable(self.chain[0].subject.rfc4514_string())
+        return printable(self.chain[0].subject.rfc4514_string())
 
     @property
     def ends(self) -> str:
@@ -72,10 +73,6 @@ def read_certificates(content: bytes, source: Path) -> Certificates:
         except ValueError:
             continue
     raise CertificateDiffers(f"cannot use '{source}': it holds no certificate that can be read")
-
-
-def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def _one(der: bytes) -> list[x509.Certificate]:
