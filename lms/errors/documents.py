@@ -74,7 +74,13 @@ class PackageStale(DocumentError):
 
 
 class WrongDestination(DocumentError):
-    hint = "the package holds nothing for this destination: use another package, or restore at another destination"
+    hint = (
+        "a token that was never enrolled here opens no key of this machine: restore at another destination, as "
+        "`lmsctl restore` does through the authorities, or use a package that was made for this one"
+    )
+    hints: ClassVar[Mapping[str, str]] = {
+        AUTHORITY_PROGRAM: "the package holds nothing for this destination: use another package or destination"
+    }
 
 
 class MalformedStructure(DocumentError):

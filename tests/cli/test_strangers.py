@@ -112,7 +112,7 @@ BARE = {
     ),
     "a token for another's package": (
         f"{RESTORE} --token @their-token --token-password @their-password --package @package",
-        "WrongDestination", 6, "no blob", "another destination",
+        "WrongDestination", 6, "no blob", "never enrolled here",
     ),
     "a sheet that is not this token's": (
         f"{RESTORE} {TOKEN} --sheet @their-sheet", "OwnerMismatch", 6, "another owner", "fingerprint",
