@@ -30,8 +30,8 @@ from lms.wire.tpm.recoverable import is_recoverable
 class Target:
     """What is restored and where to: handles as recorded, or of the configuration where nothing is.
 
-    `replace_foreign`: the Name of a foreign key at the handle that may go. `known_sequence`: the highest Sequence that is
-    known of the platform, though an older package is restored.
+    `replace_foreign`: the Name of a foreign key at the handle that may go. `known_sequence`: the highest Sequence that
+    is known of the platform, though an older package is restored.
     """
 
     owner: Owner

@@ -27,6 +27,10 @@ def no_step(text: str) -> None:
     """Nobody looks on."""
 
 
+def nobody_asked() -> None:
+    """A TPM that has no owner authorisation stays without."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """Where a use case acts. `ek_roots` and `ek_intermediates` are the TPM makers' CA certificates.
@@ -34,7 +38,8 @@ class Setting:
     `opener` makes what opens a token file with its password, `connect` the way to a Migration Authority by
     address and MAID. Algorithm and handles are for new keys: those of a provisioned platform stand in its state.
     Between two steps a use case calls `step` with what comes next: there it may be told to end by an exception,
-    which is to the state as a crash is.
+    which is to the state as a crash is. Where a TPM that becomes ours has no owner authorisation and none is given,
+    `no_owner_auth` is called, when all else is judged and before anything is changed.
     """
 
     tpm: Tpm
@@ -50,6 +55,7 @@ class Setting:
     ek_roots: tuple[x509.Certificate, ...] = ()
     ek_intermediates: tuple[x509.Certificate, ...] = ()
     step: Callable[[str], None] = no_step
+    no_owner_auth: Callable[[], None] = nobody_asked
     recovery: RecoveryPlace | None = None
 
 
@@ -70,6 +76,9 @@ class TpmSetting(Protocol):
 
     @property
     def step(self) -> Callable[[str], None]: ...
+
+    @property
+    def no_owner_auth(self) -> Callable[[], None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +144,8 @@ def prepare_tpm(
         tpm.set_owner_auth(NO_SECRET, owner_auth)
     elif not owner_auth and tpm.owner_auth_is_set():
         raise OwnerAuthFailed("cannot use the TPM: its owner authorisation is set and none was given")
+    elif not owner_auth:
+        setting.no_owner_auth()
     srk = tpm.ensure_srk(srk_handle, algorithm, owner_auth)
     tpm.trust_salt(name_of(srk))
     return PreparedTpm(ek.public, srk, tpm.attestation_key())

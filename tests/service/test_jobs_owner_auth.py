@@ -64,6 +64,15 @@ def test_nothing_changes_before_the_owner_has_it(jobs, waiting):
     assert_opens(jobs.platform, value)
 
 
+def test_none_is_generated_for_what_is_refused(jobs, token, order):
+    """Nobody writes down what never counts."""
+    unproven = {word: value for word, value in order.items() if word != "unverified-tpm"}
+    for options, error in ((unproven, "EkUntrusted"), (order | {"fingerprint": "A" * 16}, "FingerprintDiffers")):
+        job = jobs.run("provision", options, owner=token.owner.document)
+        assert (job.result, job.error) == (JobResult.FAILED, error)
+    assert jobs.run("provision", order, owner=token.owner.document).waiting == (OWNER_AUTH,)
+
+
 def test_it_is_handed_out_once(jobs, waiting):
     value = jobs.runner.collect(waiting, OWNER_AUTH)
     with pytest.raises(BadRequest, match="collected already"):

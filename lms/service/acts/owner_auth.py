@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import base64
 import secrets
+from dataclasses import replace
+from functools import partial
 
 from lms.model.jobs import Awaiting
 from lms.model.secret import Secret
@@ -29,13 +31,18 @@ def generated_owner_auth() -> Secret:
     return Secret("-".join(groups).encode("ascii"))
 
 
-def owner_auth_for_new_keys(call: Call, setting: Setting) -> Secret:
-    """The owner authorisation for an act that makes this TPM ours. Raises Awaiting where one is to be collected.
+def generating_owner_auth(call: Call, setting: Setting) -> Setting:
+    """For an act that makes this TPM ours: where an owner authorisation is to be collected, Awaiting is raised.
 
-    A caller that cannot be asked (`lms.boot`) gets what it gave: none leaves the TPM without.
+    That is when nothing else keeps the act from being done: nobody writes a secret down that never counts. A caller
+    that cannot be asked (`lms.boot`) has what it gave: none leaves the TPM without.
     """
-    if not call.waits or call.given(OWNER_AUTH) or setting.tpm.owner_auth_is_set():
-        return call.secret(OWNER_AUTH)
+    if not call.waits or call.given(OWNER_AUTH):
+        return setting
+    return replace(setting, no_owner_auth=partial(_hand_out, call))
+
+
+def _hand_out(call: Call) -> None:
     call.offer(OWNER_AUTH, generated_owner_auth())
     raise Awaiting(
         (OWNER_AUTH,),

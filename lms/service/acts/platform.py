@@ -15,7 +15,7 @@ from lms.model.secret import Secret
 from lms.names import ENDORSEMENT_AUTH, GRANT, OWNER, OWNER_AUTH, SHEET
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
-from lms.service.acts.owner_auth import owner_auth_for_new_keys
+from lms.service.acts.owner_auth import generating_owner_auth
 from lms.service.acts.restore import PASSING, POLL_S, why_waiting
 from lms.service.archive import archive, is_archived, places_of
 from lms.service.diagnosis import WORDS, Reason, diagnose
@@ -51,8 +51,8 @@ def provision_platform(call: Call, setting: Setting) -> Answer:
     )
     state = setting.store.load()
     ready = state is not None and state.drsk is not None and not new_platform
-    owner_auth = call.secret(OWNER_AUTH) if ready else owner_auth_for_new_keys(call, setting)
-    state, changed = provision(setting, order, owner_auth)
+    making = setting if ready else generating_owner_auth(call, setting)
+    state, changed = provision(making, order, call.secret(OWNER_AUTH))
     return facts(state) | {"changed": changed}
 
 

@@ -21,9 +21,9 @@ from lms.model.secret import Secret
 from lms.names import APPROVAL, ENDORSEMENT_AUTH, GRANT, OWNER_AUTH, PACKAGE, SHEET, TOKEN, TOKEN_PASSWORD
 from lms.service.acts.call import Answer, Call
 from lms.service.acts.facts import facts
-from lms.service.acts.owner_auth import owner_auth_for_new_keys
+from lms.service.acts.owner_auth import generating_owner_auth
 from lms.service.at_hand import package_at_hand
-from lms.service.diagnosis import WORDS, Reason, diagnose
+from lms.service.diagnosis import WORDS
 from lms.service.judging_sheets import confirmed_sheet, judged_sheet
 from lms.service.restore import Restored, RestoreOrder, restore_by_token
 from lms.service.restore_by_authority import AuthorityOrder, restore_by_authority
@@ -40,6 +40,8 @@ PASSING: Final = (ApprovalPending, AuthorityUnreachable, AuthorityBusy, SessionE
 
 def restore(call: Call, setting: Setting) -> Answer:
     """Bring the DRSK back: with the owner's token where it is given, else through the authorities that hold it."""
+    if not call.flag("unattended"):  # else nobody is there to whom a new owner authorisation could be handed
+        setting = generating_owner_auth(call, setting)
     if call.given(TOKEN) or call.given(TOKEN_PASSWORD) or call.given(PACKAGE):
         return _by_token(call, setting)
     if not call.given(SHEET):
@@ -65,9 +67,8 @@ def _by_authority(call: Call, setting: Setting, sheet: RecoverySheet | None, own
         accepted_stale=call.number("accept-stale"),
         replace_foreign=_foreign(call),
     )
-    owner_auth = _owner_auth(call, setting)
     try:
-        return _answer(restore_by_authority(setting, order, owner_auth, call.secret(ENDORSEMENT_AUTH)))
+        return _answer(restore_by_authority(setting, order, call.secret(OWNER_AUTH), call.secret(ENDORSEMENT_AUTH)))
     except PASSING as error:
         pending = setting.store.load_pending()
         if call.waits and pending is not None:
@@ -121,7 +122,8 @@ def _by_token(call: Call, setting: Setting) -> Answer:
         stolen=call.flag("stolen"),
         trust_list=call.document(GRANT) if call.given(GRANT) else None,
     )
-    restored = restore_by_token(setting, opener, order, _owner_auth(call, setting), call.secret(ENDORSEMENT_AUTH))
+    secrets = call.secret(OWNER_AUTH), call.secret(ENDORSEMENT_AUTH)
+    restored = restore_by_token(setting, opener, order, *secrets)
     return _answer(restored) | (_newest_list(restored.state) if call.given(GRANT) else {})
 
 
@@ -129,13 +131,6 @@ def _newest_list(state: PlatformState) -> Answer:
     """For the owner's register: what was signed last, though no authority has it yet. Its number is given out."""
     document = state.confirmed_list or state.trust_list or b""
     return {"trust-list": base64.b64encode(document).decode("ascii")}
-
-
-def _owner_auth(call: Call, setting: Setting) -> Secret:
-    """Where nobody is there (`unattended`), nobody is handed a new one: a TPM that has none is left without."""
-    intact = diagnose(setting, setting.store.load()) is Reason.INTACT
-    as_given = intact or call.flag("unattended")
-    return call.secret(OWNER_AUTH) if as_given else owner_auth_for_new_keys(call, setting)
 
 
 def _package_at_hand(setting: Setting, sheet: RecoverySheet | None) -> bytes | None:

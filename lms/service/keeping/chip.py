@@ -23,7 +23,7 @@ from lms.model.secret import Secret
 from lms.model.tpm import OuterWrap, SealedObject
 from lms.ports import Tpm
 from lms.service.keeping.enrolment import Opener, checked_addresses, make_identity
-from lms.service.setting import NO_SECRET, no_step, prepare_tpm
+from lms.service.setting import NO_SECRET, no_step, nobody_asked, prepare_tpm
 from lms.wire.tpm.public import name_of, vault_template
 
 _AK: Final = 0  # `Tpm.activate`: the attestation key, not a persistent one
@@ -41,6 +41,7 @@ class ChipSetting:
     ek_roots: tuple[x509.Certificate, ...] = ()
     ek_intermediates: tuple[x509.Certificate, ...] = ()
     step: Callable[[str], None] = no_step
+    no_owner_auth: Callable[[], None] = nobody_asked
 
 
 def make_chip_identity(
