@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from lms.adapters.store.remains import remains
-from lms.model.keys import DRSK_HANDLE, digits
+from lms.model.keys import DRSK_HANDLE
 from tests.support.platform import OWNER_AUTH, Platform, lmsctl
 from tests.support.proxy import CuttingProxy
 from tests.support.victim import KILLED, LMSCTL
 
 PARTS = 2
+GOES = ("--archives", "--evict")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,7 @@ def before(archived_machine, tmp_path_factory):
         where = ("--application", "luks", "--label", "disk", "--data", directory / "data")
         for words in (("register", *where), ("archive",)):
             assert lmsctl(*words, config=config).exit_code == 0
+        (directory / "digits").write_text(lmsctl("purge", *GOES, config=config).json["confirm"])
     return directory
 
 
@@ -65,7 +67,7 @@ class Bench:
             for part in ("boot", "archive"):
                 shutil.copytree(self.before / part, here / part, dirs_exist_ok=True)
             newest, name = platform.packages[-1], platform.state.require_drsk().name
-            confirm = digits(platform.state.platform_id.bytes)
+            confirm = (self.before / "digits").read_text()
             platform.let_go()
             with CuttingProxy(platform.machine.path, self.victims.kill, cut_at) as proxy:
                 code = self._purge(act, here, configured(platform, proxy.tcti), confirm, die_at)
@@ -89,7 +91,7 @@ class Bench:
 
     def _words(self, here: Path, confirm: str) -> list[str]:
         (here / "owner-auth").write_bytes(OWNER_AUTH.reveal())
-        return ["purge", "--confirm", confirm, "--archives", "--evict", "--lose", "--owner-auth", f"{here}/owner-auth"]
+        return ["purge", "--confirm", confirm, *GOES, "--lose", "--owner-auth", f"{here}/owner-auth"]
 
     def _purge(self, act: str, here: Path, config: Path, confirm: str, die_at: int) -> int:
         words, options = self._words(here, confirm), {"confirm": confirm, "archives": True, "evict": True, "lose": True}
