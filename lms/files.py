@@ -117,7 +117,7 @@ def _require_regular(mode: int) -> None:
 
 def _within(content: bytes, path: Path, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
-        raise FileProblem(f"cannot read '{path}': more than {max_bytes} bytes")
+        raise FileProblem(f"cannot read '{_shown(path)}': more than {max_bytes} bytes")
     return content
 
 
@@ -185,7 +185,7 @@ def create_file(path: Path, content: bytes, mode: int = 0o600) -> None:
         try:
             path.hardlink_to(temporary)
         except FileExistsError:
-            raise FileExists(f"cannot create '{path}': file exists") from None
+            raise FileExists(f"cannot create '{_shown(path)}': file exists") from None
         finally:
             temporary.unlink()
         sync_directory(path.parent)

@@ -23,7 +23,7 @@ def facts_in(directory: Path | None) -> RecoveryFacts | None:
     path = None if directory is None else directory / RECOVERY_FACTS
     if path is None or not is_there(path):
         return None
-    return read_record(RecoveryFacts, read_regular_file(path, _MAX_FACTS))
+    return read_record(RecoveryFacts, read_regular_file(path, _MAX_FACTS, links=False))
 
 
 def name_at(tcti: str, handle: int) -> bytes | None:

@@ -1,13 +1,19 @@
-"""The state directory is the service's user's, and root works on it: no link in it leads root anywhere."""
+"""The directories of the service are its user's, and root works on them: no link there leads root anywhere."""
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from lms.adapters.store import ArchiveDirectory, RecoveryDirectory
+from lms.early.looking import facts_in
 from lms.errors import FileProblem
+from lms.model.keys import DRSK_HANDLE
+from lms.model.recovery import RecoveryFacts
 from tests.support.bus import NOBODY
 from tests.support.platform import lmsctl
 
@@ -86,6 +92,42 @@ def test_nothing_that_could_be_waited_for_is_opened(config, archived, tmp_path):
     for read in (archived.store.load, archived.store.load_package):
         with pytest.raises(FileProblem, match="no regular file"):
             read()
+
+
+def test_no_link_in_the_recovery_directory_is_followed(archived, tmp_path):
+    """It is the service's user's as well, and root looks into it before volumes are opened."""
+    directory = tmp_path / "boot"
+    directory.mkdir()
+    facts = RecoveryFacts(DRSK_HANDLE, archived.state.require_drsk().name, archived.state.package_id)
+    place = RecoveryDirectory(directory)
+    place.publish(facts, b"package", b"sheet")
+    assert (facts_in(directory), place.package(), place.sheet()) == (facts, b"package", b"sheet")
+    for file in tuple(directory.iterdir()):
+        file.rename(tmp_path / file.name)
+        file.symlink_to(tmp_path / file.name)
+    for read in (partial(facts_in, directory), place.package, place.sheet):
+        with pytest.raises(FileProblem, match="no regular file"):
+            read()
+
+
+def test_no_link_in_an_archive_is_followed(tmp_path):
+    """Who can write there may have root keep packages elsewhere, or remove others'."""
+    archive, platform, package = ArchiveDirectory(tmp_path / "archive"), UUID(int=1), UUID(int=2)
+    (tmp_path / "archive").mkdir()
+    archive.keep(platform, 1, package, b"<p/>")
+    (tmp_path / "archive" / str(platform)).rename(tmp_path / "theirs")
+    (tmp_path / "archive" / str(platform)).symlink_to(tmp_path / "theirs")
+    before = everything(tmp_path / "theirs")
+    for act in (lambda: archive.keep(platform, 2, package, b"<p/>"), lambda: archive.remove_older(platform, 9)):
+        with pytest.raises(FileProblem, match="not a directory"):
+            act()
+    assert everything(tmp_path / "theirs") == before
+    (tmp_path / "archive" / str(platform)).unlink()
+    (tmp_path / "theirs").rename(tmp_path / "archive" / str(platform))
+    with pytest.raises(FileProblem, match=f"{tmp_path}/archive/{platform}/.*file exists"):
+        archive.keep(platform, 1, package, b"<q/>")
+    archive.remove_older(platform, 9)
+    assert everything(tmp_path / "archive") == {str(platform)}
 
 
 @pytest.mark.parametrize("name", ["items", "before"])

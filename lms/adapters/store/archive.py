@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from lms.errors import FileProblem
-from lms.files import create_file, ensure_directory, read_file, read_regular_file, remove_file
+from lms.files import create_file, ensure_directory, inside, read_regular_file, remove_file
 from lms.model.recovery import KeptPackage
 from lms.wire.document import MIB
 
@@ -34,9 +34,10 @@ class ArchiveDirectory:
             raise FileProblem(f"cannot archive to '{self._directory}': there is no such directory")
         path = self._path(platform_id, sequence, package_id)
         ensure_directory(path.parent)
-        create_file(path, document)
-        if read_file(path, len(document)) != document:
-            raise FileProblem(f"cannot archive to '{path}': what was read back differs")
+        with inside(self._directory, path.parent.name) as held:
+            create_file(held / path.name, document)
+            if read_regular_file(held / path.name, len(document), links=False) != document:
+                raise FileProblem(f"cannot archive to '{path}': what was read back differs")
 
     def find(self, platform_id: UUID, sequence: int, package_id: UUID) -> str | None:
         """The path of a package that is there."""
@@ -57,8 +58,10 @@ class ArchiveDirectory:
 
     def remove_older(self, platform_id: UUID, sequence: int) -> None:
         """Remove those. Raises FileProblem."""
-        for path in self._older(platform_id, sequence):
-            remove_file(path)
+        if older := self._older(platform_id, sequence):
+            with inside(self._directory, str(platform_id)) as held:
+                for path in older:
+                    remove_file(held / path.name)
 
     def _older(self, platform_id: UUID, sequence: int) -> list[Path]:
         return [path for number, path in self._numbered(platform_id) if number < sequence]

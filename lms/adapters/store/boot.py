@@ -68,4 +68,4 @@ class RecoveryDirectory:
     def _read(self, name: str, max_bytes: int) -> bytes | None:
         path = self._directory / name
         # Whoever had the disk in his hands may have put a pipe there, for which the service would wait for ever.
-        return read_regular_file(path, max_bytes) if path.exists() else None
+        return read_regular_file(path, max_bytes, links=False) if path.exists() else None
