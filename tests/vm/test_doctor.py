@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.entrusted import is_open
 from tests.support.guest import LUKS_DISK
 
 pytestmark = pytest.mark.vm
@@ -11,8 +12,9 @@ pytestmark = pytest.mark.vm
 
 def test_copies_on_a_volume_that_the_tpm_alone_opens_protect_nothing(guests, volume):
     guest = guests(volume).start()
+    assert is_open(guest)
     guest.run("install -d -o lms -g lms /volume/archive")
-    guest.put('archives = ["/volume/archive"]\n', "/etc/lms/lms.toml.d/zz-archives.toml")
+    guest.put('archives = ["/volume/archive"]\n', "/etc/lms/lms.toml.d/zz-archives.toml", 0o644)
     found = guest.lmsctl("doctor")
     device = guest.run(f"readlink -f {LUKS_DISK}").stdout.strip()
     (row,) = [row for row in found["bound"] if row["what"] == "LUKS token"]
