@@ -8,7 +8,7 @@ from lms.errors import Blame
 from tests.support.bus import POLICIES, PrivateBus
 from tests.support.daemon import Daemon
 from tests.support.platform import lmsctl
-from tests.support.volumes import PASSPHRASE, make_volume, metadata
+from tests.support.volumes import PASSPHRASE, make_volume, metadata, rewrite_token
 
 
 @pytest.fixture
@@ -67,6 +67,24 @@ def test_passphrase_and_pin_come_from_files_or_standard_input(config, volume, se
     assert (said.exit_code, said.json["error"]) == (3, "PassphraseRefused")
     assert lmsctl("luks", "remove", volume, "--key-file", key, config=config).json["volumes"][0]["changed"]
     assert metadata(volume)["tokens"] == {}
+
+
+def test_a_volume_is_sealed_anew_as_it_was_enrolled_or_as_is_said(config, volume, secret):
+    given = ("--passphrase", secret("passphrase", PASSPHRASE.reveal()))
+    assert lmsctl("luks", "enroll", volume, "--pcrs", "7", *given, config=config).exit_code == 0
+    for said, result in (
+        ((), False),
+        (("--pcrs", "7"), False),
+        (("--pcrs", "8"), "EnrolledOtherwise"),
+        (("--without-binding",), "EnrolledOtherwise"),
+        (("--without-binding", "--pcrs", "7"), "BadRequest"),
+    ):
+        answer = lmsctl("luks", "reseal", volume, *said, *given, config=config).json
+        assert answer.get("error", answer.get("volumes", [{}])[0].get("changed")) == result
+    rewrite_token(volume, **{"tpm2-pcrs": []})
+    assert lmsctl("luks", "reseal", volume, *given, config=config).json["error"] == "BindingUnproven"
+    said = lmsctl("luks", "reseal", volume, "--pcrs", "7", *given, config=config)
+    assert said.json["volumes"][0]["pcrs"] == [7]
 
 
 def test_the_daemon_does_it_as_well(archived, volume, tmp_path, secret):

@@ -24,6 +24,7 @@ from lms.errors import (
     BindingUnproven,
     CryptsetupFailed,
     EnrolledOtherwise,
+    StateDamaged,
     TokenUseless,
     VolumeNotEnrolled,
     VolumeReencrypting,
@@ -111,6 +112,23 @@ def test_a_volume_that_an_older_version_enrolled_opens_and_its_binding_is_asked_
     with pytest.raises(TokenUseless):
         check(acts, volume, bound, pin)
     assert reseal(acts, volume, bound, person, pin)["pcrs"] == [7]
+
+
+def test_a_header_that_says_too_little_is_told_by_what_the_tpm_says(acts, volume, bound):
+    forget(bound)
+    rewrite_token(volume, **{"tpm2-pin": False, "tpm2-pcrs": []})
+    with pytest.raises(TokenUseless, match="does not say what it was bound to"):
+        check(acts, volume, bound, nobody)
+    with pytest.raises(BindingUnproven):
+        reseal(acts, volume, bound, nobody, nobody)
+
+
+@pytest.mark.parametrize("damaged", [b"{", b"[]", b"{}", b"digest"])
+def test_a_record_that_cannot_be_read_is_told(acts, volume, bound, damaged):
+    (record,) = bound.glob("luks/*/registered")
+    record.write_bytes(damaged)
+    with pytest.raises(StateDamaged, match="registered"):
+        check(acts, volume, bound, nobody)
 
 
 def test_enroll_again_writes_down_what_is_proven(acts, archived, volume, bound):

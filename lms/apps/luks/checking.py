@@ -10,7 +10,7 @@ from lms.apps.acts import Acts, Answer
 from lms.apps.luks.changing import Change
 from lms.apps.luks.listing import described
 from lms.apps.luks.ours import Found, Home
-from lms.errors import BlobRefused, LmsError, PcrsDiffer, TokenUseless, VolumeNotEnrolled
+from lms.errors import AuthFailed, BlobRefused, LmsError, PcrsDiffer, TokenUseless, VolumeNotEnrolled
 from lms.model.secret import Secret
 
 OTHERWISE: Final = "its header names other PCRs or another use of a PIN than it was enrolled with"
@@ -55,6 +55,10 @@ def useless(change: Change, found: Found, home: Home, pin: Callable[[], Secret])
         return "it was sealed below a recoverable key that this machine has no more"
     try:
         change.prove(found.slot, found.token, pin() if found.token.binding.pin else Secret(b""))
+    except AuthFailed:
+        if found.token.binding.pin:
+            raise
+        return "its header does not say what it was bound to"
     except PcrsDiffer:
         numbers = ", ".join(map(str, found.token.binding.pcrs))
         return f"PCR {numbers} had other values when it was sealed: board, firmware, its settings or the boot changed"
