@@ -67,6 +67,11 @@ def test_systemd_understands_every_line(root, unit):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("unit", ["lms-evm.service", "lms-restore.service"])
+def test_what_runs_before_volumes_are_opened_is_not_swapped(unit):
+    assert lines(unit, "MemorySwapMax") == ["0"]
+
+
 def test_no_boot_is_longer_for_the_daemon():
     """A target waits for what it wants where both have their default dependencies (systemd.target(5))."""
     assert lines("lms.service", "DefaultDependencies") == ["no"]
