@@ -59,7 +59,8 @@ class Left(Exception):
 class Follower:
     """One job; `given` are the words that came with it, `tell` hears of its steps.
 
-    `until_approval`: the approval is not awaited, because its request is carried by hand.
+    `until_approval`: the approval is not awaited, because its request is carried by hand. `part`: the job is a step of
+    something larger, which nobody goes on with once the person has left.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class Follower:
         tell: Callable[[str], None],
         *,
         until_approval: bool = False,
+        part: bool = False,
     ) -> None:
         self._service = service
         self._path = path
         self._given = frozenset(given)
         self._tell = tell
         self._until_approval = until_approval
+        self._part = part
         self._announced = ""
 
     def follow(self) -> Job:
@@ -83,7 +86,7 @@ class Follower:
 
         Raises its error, JobCanceled, JobWaits, ServiceGone, Left.
         """
-        number = self._path.rpartition("/")[2]
+        job = None
         try:
             with self._service.watching(self._path) as now:
                 while (job := now()).state is not JobState.FINISHED:
@@ -93,13 +96,23 @@ class Follower:
                     if job.state is JobState.WAITING:
                         self._attend(job)
         except KeyboardInterrupt:
-            text = f"job {number} goes on without you: `lmsctl jobs` shows it, `lmsctl cancel {number}` ends it"
-            raise Left(text) from None
+            left = self._left(job)
+            if self._part:
+                raise
+            raise Left(left) from None
         if job.result is JobResult.CANCELED:
             raise JobCanceled(f"cannot finish {job.verb}: job {job.number} was canceled")
         if job.result is JobResult.FAILED:
             raise named_error(job)
         return job
+
+    def _left(self, job: Job | None) -> str:
+        """What becomes of the job. One that waits for the person who left it is ended: nothing of it was done."""
+        number = self._path.rpartition("/")[2]
+        if job is not None and job.state is JobState.WAITING and _ANSWERS.isdisjoint(job.waiting):
+            self._service.cancel(self._path)
+            return f"job {number} is canceled, because it waited for you; the same command begins it anew"
+        return f"job {number} goes on without you: `lmsctl jobs` shows it, `lmsctl cancel {number}` ends it"
 
     def _attend(self, job: Job) -> None:
         if not sys.stdin.isatty():

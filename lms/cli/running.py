@@ -42,7 +42,7 @@ def bus_of(config: str | None) -> str:
 class Order:
     """One act: its verb, options and inputs by their words; `collected` are the words it may hand out.
 
-    `no_daemon`: act here and now, even if a daemon could be asked.
+    `no_daemon`: act here and now, even if a daemon could be asked. `part`: of something larger that this program does.
     """
 
     verb: str
@@ -51,6 +51,7 @@ class Order:
     inputs: dict[str, bytes] = field(default_factory=dict)
     collected: tuple[str, ...] = ()
     no_daemon: bool = False
+    part: bool = False
 
     def run(self) -> tuple[Answer, dict[str, bytes]]:
         """The answer, and what was handed out by its words. Raises the act's errors."""
@@ -68,7 +69,7 @@ class Order:
             return found[0], {}
         _, path = found
         by_hand = bool(self.options.get("request"))
-        job = Follower(service, path, self.inputs, tell, until_approval=by_hand).follow()
+        job = Follower(service, path, self.inputs, tell, until_approval=by_hand, part=self.part).follow()
         if job.state is JobState.WAITING:
             return _request(service.collect(path, APPROVAL)) | {"job": job.number}, {}
         offered = job.answer.get("collect", ())
@@ -96,7 +97,7 @@ def acts_of(arguments: argparse.Namespace) -> Acts:
     def act(
         verb: str, options: Mapping[str, Any], inputs: Mapping[str, bytes] = _NOTHING, collected: tuple[str, ...] = ()
     ) -> tuple[Answer, dict[str, bytes]]:
-        return Order(verb, arguments.config, options, dict(inputs), collected, arguments.no_daemon).run()
+        return Order(verb, arguments.config, options, dict(inputs), collected, arguments.no_daemon, part=True).run()
 
     return act
 

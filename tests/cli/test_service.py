@@ -259,6 +259,17 @@ def test_a_job_that_waits_for_an_approval_shows_its_digits_and_goes_on_alone(los
     assert lmsctl("cancel", 1, config=config).exit_code == 0
 
 
+def test_a_job_that_waited_for_the_person_who_left_is_canceled(provisioned, served):
+    config = served(provisioned).config
+    seat = Seat("enroll", "token", config=config)
+    seat.until("owner authorisation: ")
+    seat.interrupt()
+    seat.until("job 1 is canceled, because it waited for you; the same command begins it anew")
+    assert seat.end() == 130
+    (job,) = jobs(config)
+    assert (job["state"], job["result"]) == ("finished", "canceled")
+
+
 def test_a_request_is_written_for_who_carries_it_by_hand(lost, served, files, tmp_path):
     output = tmp_path / "request"
     order = asked("--owner-auth", files.auth, "--request-to", output)
