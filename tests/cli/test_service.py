@@ -14,6 +14,7 @@ import pytest
 from lms.model.keys import digits
 from lms.model.platform import Health
 from tests.support import migration
+from tests.support.containers import certify
 from tests.support.migration import Authority, Office, enrolled
 from tests.support.platform import OWNER_AUTH, PASSWORD, Platform, lmsctl
 from tests.support.seat import Seat
@@ -268,6 +269,20 @@ def test_a_job_that_waited_for_the_person_who_left_is_canceled(provisioned, serv
     assert seat.end() == 130
     (job,) = jobs(config)
     assert (job["state"], job["result"]) == ("finished", "canceled")
+
+
+def test_who_leaves_a_step_of_something_larger_leaves_all_of_it(provisioned, served, tmp_path):
+    config, key = served(provisioned).config, tmp_path / "key.pem"
+    assert lmsctl("csp", "add", key, config=config).exit_code == 0
+    certificate = certify(provisioned, key, tmp_path / "key.pem.crt")
+    assert lmsctl("csp", "add", key, config=config).exit_code == 0
+    certificate.unlink()
+    seat = Seat("csp", "export", str(key), config=config)
+    seat.until("owner authorisation: ")
+    seat.interrupt()
+    assert "goes on" not in seat.until("running the same command again goes on where this one stopped")[:-60]
+    assert seat.end() == 130
+    assert not certificate.exists()
 
 
 def test_a_request_is_written_for_who_carries_it_by_hand(lost, served, files, tmp_path):
