@@ -41,7 +41,7 @@ from lms.model.secret import Secret
 from lms.wire.tpm.application import application_public_key, application_template
 from lms.wire.tpm.key_file import read_tss2_pem, tss2_pem, tss2_private_key
 from lms.wire.tpm.public import signing_template
-from tests.support.containers import PASSWORD, Serving, certify, make_pkcs12, signs
+from tests.support.containers import PASSWORD, Serving, certify, make_pkcs12, openssl, signs
 from tests.support.platform import NO_SECRET
 
 P256, P384 = Wanted(ApplicationAlgorithm.ECC_P256), Wanted(ApplicationAlgorithm.ECC_P384)
@@ -242,6 +242,22 @@ def test_a_pkcs12_file_opens_by_its_password_and_has_one_key_of_a_tpm(tmp_path):
         read_pkcs12(file(ec.generate_private_key(ec.SECP256R1()), None, [certificate]), Secret(PASSWORD), tmp_path)
     plain = serialize_key_and_certificates(None, ec.generate_private_key(ec.SECP256R1()), None, None, NoEncryption())
     assert read_pkcs12(plain, Secret(b""), tmp_path).certificates is None
+
+
+@pytest.mark.parametrize("how", [(), ("-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES", "-macalg", "sha1")])
+def test_a_pkcs12_file_that_would_be_opened_for_hours_is_refused(tmp_path, how):
+    """Each of its derivations: of the key, of the certificates, of the MAC."""
+    make_pkcs12(tmp_path)
+    made = ("pkcs12", "-export", "-inkey", tmp_path / "soft.key", "-in", tmp_path / "soft.crt", "-iter", 0x20202)
+    openssl(*made, *how, "-passout", f"file:{tmp_path}/p12-password", "-out", tmp_path / "slow.p12")
+    content, rounds = (tmp_path / "slow.p12").read_bytes(), bytes.fromhex("0203020202")
+    assert read_pkcs12(content, Secret(PASSWORD), tmp_path).certificates
+    parts = content.split(rounds)
+    assert len(parts) == 4  # that is three derivations
+    for n in range(1, len(parts)):
+        absurd = rounds.join(parts[:n]) + bytes.fromhex("02037fffff") + rounds.join(parts[n:])
+        with pytest.raises(Pkcs12Refused, match="rounds"):
+            read_pkcs12(absurd, Secret(PASSWORD), tmp_path)
 
 
 def test_what_cannot_be_done_is_told_before_anything_is(key, acts, directory, platform, tmp_path):
