@@ -69,8 +69,8 @@ class _Ours:
             yield
 
     def unfinished(self) -> list[str]:
-        """Volumes whose header is in the middle of a change."""
-        return unfinished(self.config.applications_directory)
+        """Changes of volumes' headers that were begun and not ended."""
+        return [f"the unfinished change of volume {uuid}" for uuid in unfinished(self.config.applications_directory)]
 
     def remove(self) -> None:
         """Take it away, the configuration last: it tells where all else is. Raises FileProblem."""
@@ -103,19 +103,17 @@ def _purge(arguments: argparse.Namespace) -> Answer:
 def _purged(arguments: argparse.Namespace, ours: _Ours) -> Answer:
     begun, rows, confirmed = ours.unfinished(), ours.rows(), arguments.confirm is not None
     if begun and confirmed and not arguments.lose:
-        raise StillProtecting(f"cannot purge: a change of volume {', '.join(begun)} was begun and not ended")
+        raise StillProtecting(f"cannot purge: it would end {', '.join(begun)}")
     options = {name: value for name in _OPTIONS if (value := getattr(arguments, name)) not in (None, False)}
+    options |= {"begun": "\n".join(begun)}
     source = arguments.owner_auth
     inputs = {} if source is None else {OWNER_AUTH: read_secret(source, "owner authorisation")}
     answer, _ = Order("purge", arguments.config, options, inputs, no_daemon=True).run()
-    lost = answer["lost"] + [f"the unfinished change of volume {uuid}" for uuid in begun]
     if confirmed:
         ours.remove()
     else:
-        lose = " --lose" if lost else ""
-        say("lmsctl", f"nothing was taken away: `lmsctl purge --confirm {answer['confirm']}{lose}` does it")
-        if lost:
-            say("lmsctl", f"that ends for ever: {', '.join(lost)}")
+        lose, ends = (" --lose", ", and ends what `lost` names") if answer["lost"] else ("", "")
+        say("lmsctl", f"nothing was taken away: `lmsctl purge --confirm {answer['confirm']}{lose}` does it{ends}")
     fates = ("stays", "gone" if confirmed else "goes")
     remains = [{"what": r["what"], "where": r["where"], "fate": fates[r["goes"]]} for r in answer["remains"] + rows]
-    return answer | {"lost": lost, "remains": remains}
+    return answer | {"remains": remains}

@@ -25,10 +25,14 @@ _NAMED: Final = 8  # in an error; the answer names all
 
 @dataclass(frozen=True, slots=True)
 class Purging:
-    """What may go: `archives`, the packages before the newest one; `evict`, the recoverable key in the TPM."""
+    """What may go: `archives`, the packages before the newest one; `evict`, the recoverable key in the TPM.
+
+    `begun`: what an application is in the middle of, which goes as well.
+    """
 
     archives: bool = False
     evict: bool = False
+    begun: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +44,22 @@ class Remains:
     goes: bool
 
 
-def confirmation(state: PlatformState | None) -> str:
+def confirmation(state: PlatformState | None, order: Purging) -> str:
     """The digits that a person gives who means this platform, and all that would be lost with it."""
-    return digits(_meant(state))
+    return digits(_meant(state, order))
 
 
-def _meant(state: PlatformState | None) -> bytes:
+def _meant(state: PlatformState | None, order: Purging) -> bytes:
     platform = (_NOBODY if state is None else state.platform_id).bytes
-    return hashlib.sha256(b"\0".join((platform, *(one.encode() for one in losses(state))))).digest()
+    return hashlib.sha256(b"\0".join((platform, *(one.encode() for one in losses(state, order))))).digest()
 
 
-def losses(state: PlatformState | None) -> list[str]:
+def losses(state: PlatformState | None, order: Purging) -> list[str]:
     """What works no more on this machine, or never again."""
+    return [*_below_the_key(state), *order.begun]
+
+
+def _below_the_key(state: PlatformState | None) -> list[str]:
     if state is None or state.drsk is None:
         return []
     found = [_said(entry) for entry in state.registry.entries]
@@ -109,7 +117,7 @@ def purge(setting: Setting, order: Purging, confirmed: str, owner_auth: Secret, 
     """
     state = setting.store.load()
     if state is not None:
-        _check(state, confirmed, lose=lose)
+        _check(state, order, confirmed, lose=lose)
         _take_from_tpm(setting, state, order, owner_auth)
         _take_packages(setting, state, order)
     setting.step("removing the state")
@@ -118,12 +126,12 @@ def purge(setting: Setting, order: Purging, confirmed: str, owner_auth: Secret, 
     setting.store.purge()
 
 
-def _check(state: PlatformState, confirmed: str, *, lose: bool) -> None:
-    if not same_digits(confirmed, _meant(state)):
+def _check(state: PlatformState, order: Purging, confirmed: str, *, lose: bool) -> None:
+    if not same_digits(confirmed, _meant(state, order)):
         raise PurgeUnconfirmed(
             f"cannot purge platform {state.platform_id}: these are not its digits, with what would be lost now"
         )
-    lost = losses(state)
+    lost = losses(state, order)
     if lost and not lose:
         more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
         raise StillProtecting(f"cannot purge: it would end {', '.join(lost[:_NAMED])}{more}")

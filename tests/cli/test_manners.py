@@ -113,8 +113,7 @@ def test_what_is_no_file_is_named_and_not_waited_for(tmp_path, token, package, v
 )
 def test_a_path_that_nobody_can_follow_is_told(platform, tmp_path, verb, name):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    config = platform.write_config(applications_directory=f'"{tmp_path}/applications"')
-    config = () if "--config" in verb else ("--config", config)
+    config = () if "--config" in verb else ("--config", platform.write_config())
     said = lmsctl(*config, *verb, tmp_path / name)
     assert f"'{tmp_path / name}" in assert_refused(said, 2, "FileProblem")
 
@@ -134,8 +133,8 @@ def test_where_nobody_can_be_asked_the_option_is_named(platform, tmp_path, verb,
     assert f"this is no terminal, give {option} FILE" in assert_refused(said, 2, "BadRequest")
 
 
-def test_the_root_is_no_file(platform, tmp_path):
-    config = platform.write_config(applications_directory=f'"{tmp_path}/applications"')
+def test_the_root_is_no_file(platform):
+    config = platform.write_config()
     assert_refused(lmsctl("csp", "add", "/", config=config), 2, "BadRequest")
     assert_refused(lmsctl("status", "--config", "/"), 2, "FileProblem")
 

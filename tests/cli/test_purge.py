@@ -138,8 +138,11 @@ def test_a_header_in_the_middle_of_a_change_stays_unless_that_is_said(config, di
     header.write_bytes(b"as it was before")
     said = lmsctl("purge", "--confirm", digits, config=config)
     assert (said.json["error"], header.exists()) == ("StillProtecting", True)
-    assert "some-uuid" in lmsctl("purge", config=config).json["lost"][0]
-    assert lmsctl("purge", "--confirm", digits, "--lose", config=config).exit_code == 0
+    looked = lmsctl("purge", config=config).json
+    assert "some-uuid" in looked["lost"][0]
+    assert lmsctl("purge", "--confirm", digits, "--lose", config=config).json["error"] == "PurgeUnconfirmed"
+    assert header.exists()
+    assert lmsctl("purge", "--confirm", looked["confirm"], "--lose", config=config).exit_code == 0
     assert not header.exists()
 
 

@@ -240,6 +240,7 @@ class Platform:
             "tcti": f'"{tcti or self.machine.tcti}"',
             "state_directory": f'"{self.state_directory}"',
             "archives": f'["{self.archive_directory}"]',
+            "applications_directory": f'"{self.directory}/applications"',
             "bus": f'"unix:path={self.directory}/bus"',  # that of the machine is nothing to a test
             "restore_unasked": "false",  # tests ask; those of unasked ones say so
         } | more

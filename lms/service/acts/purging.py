@@ -12,13 +12,14 @@ from lms.service.setting import Setting
 
 def purge_platform(call: Call, setting: Setting) -> Answer:
     """What is left of a platform here, what would be lost with it, and the digits that say it shall go."""
-    order = Purging(archives=call.flag("archives"), evict=call.flag("evict"))
+    begun = tuple((call.text("begun") or "").splitlines())
+    order = Purging(archives=call.flag("archives"), evict=call.flag("evict"), begun=begun)
     confirmed = call.text("confirm")
     state = setting.store.load()
     answer = {
         "platform": None if state is None else str(state.platform_id),
-        "confirm": confirmation(state),
-        "lost": losses(state),
+        "confirm": confirmation(state, order),
+        "lost": losses(state, order),
         "remains": [asdict(one) for one in found_remains(setting, state, order)],
     }
     if confirmed is not None:
