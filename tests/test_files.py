@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from lms.adapters.store import ArchiveDirectory
+from lms.adapters.store import ArchiveDirectory, RecoveryDirectory
 from lms.errors import Busy, FileExists, FileProblem
 from lms.files import (
     create_file,
@@ -43,6 +43,17 @@ def test_what_nobody_can_see_is_not_taken_for_absent(tmp_path, look, name):
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(FileProblem, match="cannot look for"):
         look(tmp_path / name)
+
+
+def test_places_that_nobody_can_enter_have_no_package_and_take_none(tmp_path):
+    """The service is not root: a directory that it may not enter is like one of a loop."""
+    (tmp_path / "loop").symlink_to("loop")
+    archive, boot = ArchiveDirectory(tmp_path / "loop" / "archive"), RecoveryDirectory(tmp_path / "loop" / "boot")
+    assert (archive.find(UUID(int=1), 1, UUID(int=2)), boot.find()) == (None, None)
+    with pytest.raises(FileProblem, match="cannot look for"):
+        archive.keep(UUID(int=1), 1, UUID(int=2), b"package")
+    with pytest.raises(FileProblem, match="cannot look for"):
+        boot.package()
 
 
 def test_what_is_no_files_name_is_told():

@@ -105,6 +105,7 @@ def test_what_is_no_file_is_named_and_not_waited_for(tmp_path, token, package, v
         ("restore", "--sheet"),
         ("csp", "add"),
         ("csp", "export"),
+        ("csp", "token", "--label", "a"),
         ("evm", "create", "--directory"),
         ("doctor", "--device"),
         ("status", "--config"),

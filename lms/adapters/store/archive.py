@@ -6,6 +6,7 @@ may share it.
 
 from __future__ import annotations
 
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Final
 from uuid import UUID
 
 from lms.errors import FileProblem
-from lms.files import create_file, ensure_directory, inside, read_regular_file, remove_file
+from lms.files import create_file, ensure_directory, inside, is_directory, read_regular_file, remove_file
 from lms.model.recovery import KeptPackage
 from lms.wire.document import MIB
 
@@ -30,7 +31,7 @@ class ArchiveDirectory:
     def keep(self, platform_id: UUID, sequence: int, package_id: UUID, document: bytes) -> None:
         """Add a package and read it back. Raises FileProblem."""
         # A missing archive is an unmounted share, not one to be made: keys must not land on the disk below it.
-        if not self._directory.is_dir():
+        if not is_directory(self._directory):
             raise FileProblem(f"cannot archive to '{self._directory}': there is no such directory")
         path = self._path(platform_id, sequence, package_id)
         ensure_directory(path.parent)
@@ -40,9 +41,9 @@ class ArchiveDirectory:
                 raise FileProblem(f"cannot archive to '{path}': what was read back differs")
 
     def find(self, platform_id: UUID, sequence: int, package_id: UUID) -> str | None:
-        """The path of a package that is there."""
+        """The path of a package that is there; None also where nobody can say."""
         path = self._path(platform_id, sequence, package_id)
-        return str(path) if path.exists() else None
+        return str(path) if os.access(path, os.F_OK) else None
 
     def newest(self) -> tuple[KeptPackage, ...]:
         """The package with the highest number of each platform; none where there is no such directory."""

@@ -5,11 +5,12 @@ Sheet and package are public and signed; the files are for root alone all the sa
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
 from lms.errors import FileProblem
-from lms.files import ensure_directory, read_regular_file, remove_file, write_file
+from lms.files import ensure_directory, is_directory, is_there, read_regular_file, remove_file, write_file
 from lms.model.recovery import RecoveryFacts
 from lms.names import RECOVERY_FACTS, RECOVERY_PACKAGE, RECOVERY_SHEET
 from lms.wire.document import MIB
@@ -27,7 +28,7 @@ class RecoveryDirectory:
 
     def publish(self, facts: RecoveryFacts, package: bytes, sheet: bytes | None) -> None:
         """Replace the newest package, the sheet where there is one, and then what tells of them. Raises FileProblem."""
-        if not self._directory.parent.is_dir():
+        if not is_directory(self._directory.parent):
             return  # a machine without /boot has nothing to boot from either
         ensure_directory(self._directory)
         write_file(self._directory / RECOVERY_PACKAGE, package)
@@ -38,23 +39,24 @@ class RecoveryDirectory:
     def is_behind(self, facts: RecoveryFacts) -> bool:
         """Whether something else lies there, or what cannot be read, though it could be kept."""
         try:
-            return self._directory.parent.is_dir() and self._read(RECOVERY_FACTS, _MAX_FACTS) != write_record(facts)
+            here = is_directory(self._directory.parent)
+            return here and self._read(RECOVERY_FACTS, _MAX_FACTS) != write_record(facts)
         except FileProblem:
             return True
 
     def find(self) -> str | None:
-        """The path of the package, where one is there."""
+        """The path of the package, where one is there; None also where nobody can say."""
         path = self._directory / RECOVERY_PACKAGE
-        return str(path) if path.exists() else None
+        return str(path) if os.access(path, os.F_OK) else None
 
     def remains(self) -> tuple[str, ...]:
         """The path of what tells early boot of a key, where it is there."""
         path = self._directory / RECOVERY_FACTS
-        return (str(path),) if path.exists() else ()
+        return (str(path),) if is_there(path) else ()
 
     def forget(self) -> None:
         """Remove that: package and sheet stay. Raises FileProblem."""
-        if self._directory.is_dir():
+        if is_directory(self._directory):
             remove_file(self._directory / RECOVERY_FACTS)
 
     def package(self) -> bytes | None:
@@ -68,4 +70,4 @@ class RecoveryDirectory:
     def _read(self, name: str, max_bytes: int) -> bytes | None:
         path = self._directory / name
         # Whoever had the disk in his hands may have put a pipe there, for which the service would wait for ever.
-        return read_regular_file(path, max_bytes, links=False) if path.exists() else None
+        return read_regular_file(path, max_bytes, links=False) if is_there(path) else None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from lms.errors import NotAStore
+from lms.files import is_directory, resolved
 
 _FILE: Final = "tpm2_pkcs11.sqlite3"
 _SCHEMA: Final = 8
@@ -32,8 +33,8 @@ class Store:
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """The store in a directory, or in a file."""
-        return cls((path / _FILE if path.is_dir() else path).resolve())
+        """The store in a directory, or in a file. Raises FileProblem."""
+        return cls(resolved(path / _FILE if is_directory(path) else path))
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
