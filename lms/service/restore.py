@@ -138,7 +138,7 @@ def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) 
         ),
     )
     key = recoverable(content, state)
-    if not _is_known(verified, state) and not _confirmed(order, key):
+    if _contradicted(order, key) or not (_is_known(verified, state) or _confirmed(order, key)):
         raise _unconfirmed(content, key)
     return verified
 
@@ -153,6 +153,11 @@ def _is_known(verified: VerifiedPackage, state: PlatformState | None) -> bool:
     own = state.signing_key
     signer = read_certificate(verified.certificates[0])[1]
     return own is not None and ec_public_key(read_public(own.key.public)) == signer
+
+
+def _contradicted(order: RestoreOrder, key: MigratingKey) -> bool:
+    """Whether the owner named another key by its digits: nobody types them to be ignored."""
+    return order.confirmed_key is not None and not same_digits(order.confirmed_key, key.key_id.digest)
 
 
 def _confirmed(order: RestoreOrder, key: MigratingKey) -> bool:

@@ -125,6 +125,14 @@ def test_an_unapproved_package_for_other_digits(platform, token, package):
     assert_restored(platform, package)
 
 
+def test_digits_of_another_key_are_not_ignored_where_none_are_needed(archived, machines, token):
+    board, newest = machines(disk_of=archived.directory), archived.packages[-1].read_bytes()
+    with pytest.raises(UnconfirmedPackage):
+        board.restore(token, newest, confirmed_key="AAAA-AAAA-AAAA-AAAA")
+    board.restore(token, newest)
+    assert_restored(board, newest)
+
+
 def test_a_package_for_a_key_that_this_platform_never_had(machines, archived_machine, token, package):
     """The state knows another DRSK under the same PlatformID: an unapproved package does not bring this one."""
     platform = machines(disk_of=archived_machine)
