@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from lms.config import load_configuration
-from lms.early.looking import facts_in, name_at
+from lms.early.looking import facts_in, is_in_its_place, require_token
 from lms.errors import LmsError
 
 
@@ -14,8 +14,9 @@ def _ensure(config: Path | None) -> None:
     """The key is in its place, or there is none, when this returns."""
     configuration = load_configuration(config)
     facts = facts_in(configuration.recovery)
-    if facts is None or name_at(configuration.tcti, facts.handle) == facts.key:
+    if facts is None or is_in_its_place(configuration.tcti, facts):
         return
+    require_token(configuration.recovery_token)
     from lms.early.restoring import restore  # three times what the look takes
 
     restore(configuration, config, facts)

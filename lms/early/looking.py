@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from lms.adapters.channel import Channel, Refused, command, endpoint_for
-from lms.errors import TpmUnavailable
+from lms.config import TokenPlace
+from lms.errors import HandleOccupied, TokenAbsent, TpmUnavailable
 from lms.files import is_there, read_regular_file
 from lms.model.recovery import RecoveryFacts
 from lms.names import RECOVERY_FACTS
@@ -24,6 +25,21 @@ def facts_in(directory: Path | None) -> RecoveryFacts | None:
     if path is None or not is_there(path):
         return None
     return read_record(RecoveryFacts, read_regular_file(path, _MAX_FACTS, links=False))
+
+
+def is_in_its_place(tcti: str, facts: RecoveryFacts) -> bool:
+    """Whether the key is where it was; its handle is free where it is not. Raises TpmUnavailable, HandleOccupied."""
+    found = name_at(tcti, facts.handle)
+    if found not in (None, facts.key):
+        name = found.hex().upper()
+        raise HandleOccupied(f"cannot restore unasked: another key, {name}, lives at {facts.handle:#x}")
+    return found is not None
+
+
+def require_token(place: TokenPlace) -> None:
+    """Raises TokenAbsent where nothing is plugged in: nobody need load what reads it."""
+    if not is_there(place.device or place.path):
+        raise TokenAbsent(f"cannot restore yet: the recoverable key is gone, and no token is to be seen ({place})")
 
 
 def name_at(tcti: str, handle: int) -> bytes | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from lms.config import TokenPlace
 from lms.errors import FileProblem
-from lms.files import is_there, read_regular_file
+from lms.files import read_regular_file
 from lms.process import run_command
 
 _MAX_BYTES: Final = 1024 * 1024
@@ -21,14 +21,11 @@ _READ: Final = (
 )
 
 
-def token_at(place: TokenPlace) -> bytes | None:
-    """The token file; None where no such medium, or no such file, is to be seen now.
-
-    Raises FileProblem where it cannot be read within twenty seconds.
-    """
+def token_at(place: TokenPlace) -> bytes:
+    """The token file. Raises FileProblem where it cannot be read within twenty seconds."""
     if place.device is None:
-        return read_regular_file(place.path, _MAX_BYTES) if is_there(place.path) else None
-    return token_on(place.device, place.path) if is_there(place.device) else None
+        return read_regular_file(place.path, _MAX_BYTES)
+    return token_on(place.device, place.path)
 
 
 def token_on(device: Path, path: Path) -> bytes:

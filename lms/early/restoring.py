@@ -1,6 +1,6 @@
 """The key is gone: bring it back from the recovery copy, with a token that is plugged in, or say why not.
 
-Everything is bounded: where no token is to be seen it ends at once, and nobody is asked for a password.
+Everything is bounded, and nobody is asked for a password that would be of no use.
 """
 
 from __future__ import annotations
@@ -12,19 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from lms.config import Configuration, TokenPlace
+from lms.config import Configuration
 from lms.early.asking import asked_password
-from lms.early.looking import name_at
+from lms.early.looking import is_in_its_place
 from lms.early.media import token_at
-from lms.errors import (
-    HandleOccupied,
-    LmsError,
-    OwnerAuthFailed,
-    PlatformUnknown,
-    TokenAbsent,
-    Unanswered,
-    WrongPassword,
-)
+from lms.errors import LmsError, OwnerAuthFailed, PlatformUnknown, Unanswered, WrongPassword
 from lms.journal import begin_log
 from lms.model.recovery import RecoveryFacts
 from lms.names import OWNER_AUTH, STATE, TOKEN, TOKEN_PASSWORD
@@ -40,33 +32,18 @@ def restore(configuration: Configuration, config: Path | None, facts: RecoveryFa
     """Return with the key in its place. Raises the error that keeps it away."""
     harden()
     begin_log("lms-restore")
-    _refuse_foreign(configuration.tcti, facts)
-    token = _token(configuration.recovery_token)
+    token = token_at(configuration.recovery_token)
     told = [] if config is None else ["--config", str(config)]
     _check_ready(configuration, told)
     try:
         _restore(token, told)
     except LmsError as error:
-        if name_at(configuration.tcti, facts.handle) != facts.key:
+        if not is_in_its_place(configuration.tcti, facts):
             raise
         # Places that need a network, or are mounted later, get their copies later.
         _LOG.warning("the recoverable key is back, and not all else: %s", error)
     else:
         _LOG.info("the recoverable key is back")
-
-
-def _refuse_foreign(tcti: str, facts: RecoveryFacts) -> None:
-    found = name_at(tcti, facts.handle)
-    if found is not None:
-        name = found.hex().upper()
-        raise HandleOccupied(f"cannot restore unasked: another key, {name}, lives at {facts.handle:#x}")
-
-
-def _token(place: TokenPlace) -> bytes:
-    token = token_at(place)
-    if token is None:
-        raise TokenAbsent(f"cannot restore yet: the recoverable key is gone, and no token is to be seen ({place})")
-    return token
 
 
 def _check_ready(configuration: Configuration, told: list[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lms.config import TokenPlace
+from lms.early.looking import require_token
 from lms.early.media import token_at
 from lms.errors import (
     FileProblem,
@@ -166,7 +167,8 @@ def test_a_token_is_read_from_a_medium_and_nothing_stays_mounted(medium, token):
     assert mounted.read_text() == before
     with pytest.raises(FileProblem, match=r"absent\.xml"):
         token_at(TokenPlace(medium, Path("absent.xml")))
-    assert token_at(TokenPlace(Path("/dev/absent"), Path("token.xml"))) is None
+    with pytest.raises(TokenAbsent):
+        require_token(TokenPlace(Path("/dev/absent"), Path("token.xml")))
 
 
 @pytest.mark.parametrize("path", ["keys/host.xml", "keys/link.xml", "linked/token.xml"])

@@ -47,8 +47,8 @@ def root(tmp_path):
     (tmp_path / "usr/bin").mkdir()
     for name in UNITS:
         shutil.copy(SYSTEMD / name, units)
-        for started in lines(name, "ExecStart"):
-            found = started.split()[0].lstrip("-")
+        for started in (*lines(name, "ExecStart"), *lines(name, "ExecStopPost")):
+            found = started.split()[0].lstrip("-+")
             program = tmp_path / (found.lstrip("/") if found.startswith("/") else f"usr/bin/{found}")
             program.parent.mkdir(parents=True, exist_ok=True)
             program.write_text("#!/bin/sh\n")
