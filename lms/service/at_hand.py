@@ -11,6 +11,7 @@ from contextlib import suppress
 from uuid import UUID
 
 from lms.errors import BadRequest, LmsError
+from lms.model.packages import Header, sequence_ceiling
 from lms.model.recovery import KeptPackage
 from lms.service.setting import Setting
 from lms.wire.package_v1 import read_package
@@ -39,11 +40,16 @@ def package_at_hand(setting: Setting, platform_id: UUID | None) -> bytes | None:
     return newest.load()
 
 
-def highest_at_hand(setting: Setting, platform_id: UUID) -> int | None:
-    """The highest Sequence that a package of this platform has here, by its file's name; None where none is here."""
+def highest_at_hand(setting: Setting, header: Header) -> int | None:
+    """The highest Sequence that a package of the platform of this one has here, by its file's name; None without any.
+
+    A number that it cannot have reached since then is nobody's.
+    """
+    platform_id = header.source.platform_id
+    ceiling = sequence_ceiling(header.sequence, header.created, setting.now())
     copied = None if setting.recovery is None else setting.recovery.package()
     found = [one.sequence for one in _archived(setting) if one.platform_id == platform_id]
-    return max((*found, _sequence_of(copied, platform_id))) or None
+    return max((n for n in (*found, _sequence_of(copied, platform_id)) if 0 < n <= ceiling), default=None)
 
 
 def _archived(setting: Setting) -> Iterator[KeptPackage]:

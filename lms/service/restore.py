@@ -178,7 +178,7 @@ def _highest_sequence(setting: Setting, order: RestoreOrder, state: PlatformStat
     if state is not None:
         return state.archived
     named = None if order.sheet is None else order.sheet.sequence
-    found = highest_at_hand(setting, read_package(order.package).content.header.source.platform_id)
+    found = highest_at_hand(setting, read_package(order.package).content.header)
     return max((n for n in (named, found) if n is not None), default=None)
 
 

@@ -19,6 +19,7 @@ from lms.service.at_hand import highest_at_hand, package_at_hand
 from lms.service.register import Where, register_item
 from lms.service.retrieve import retrieve
 from lms.service.setting import NO_SECRET, provisioned
+from lms.wire.package_v1 import read_package
 from tests.support.acts import act
 from tests.support.platform import OWNER_AUTH, platform_of
 
@@ -91,10 +92,20 @@ def test_the_copy_outside_the_root_names_the_platform_and_is_taken_where_nothing
     assert package_at_hand(setting, None) == newest
     shutil.rmtree(lost.archive_directory)
     assert package_at_hand(setting, None) == oldest
-    assert highest_at_hand(setting, platform_of(oldest)) == 1
-    assert highest_at_hand(setting, uuid4()) is None
+    header = read_package(oldest).content.header
+    assert highest_at_hand(setting, header) == 1
+    assert highest_at_hand(lost.setting, header) is None
     boot.publish(facts, b"what a disk made of it", None)
     assert package_at_hand(setting, None) == b"what a disk made of it"
+
+
+def test_a_number_that_nobody_reached_is_no_number(lost, token, confirmed):
+    """Who writes to an archive puts no Sequence out of reach."""
+    newest = lost.packages[-1]
+    for number in ("000900000", "999999999"):
+        shutil.copy(newest, newest.with_name(newest.name.replace("000000003", number)))
+    restored = lost.restore(token, newest.read_bytes(), **confirmed)
+    assert restored.state.sequence == 4
 
 
 def test_among_several_platforms_nobody_is_chosen(lost, machines, token):
