@@ -181,7 +181,7 @@ def test_what_is_no_store_of_ours_stays_as_it_is(archived, platform, store, addi
             add_token(acts, other, tmp_path / "apps", "host", user, officer)
         assert (other.read_bytes() if other.exists() else None) == content
     shutil.copy(file, other)
-    with sqlite3.connect(other) as newer:
+    with closing(sqlite3.connect(other)) as newer, newer:
         newer.execute("UPDATE schema SET schema_version = 9")
     newer.close()
     with pytest.raises(NotAStore, match="another version"):

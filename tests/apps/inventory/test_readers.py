@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -97,7 +97,7 @@ def test_a_damaged_token_of_clevis_is_an_error(damaged):
 
 
 def test_other_databases_are_no_stores(tmp_path):
-    with sqlite3.connect(tmp_path / "other") as other:
+    with closing(sqlite3.connect(tmp_path / "other")) as other, other:
         other.execute("CREATE TABLE pobjects (id INTEGER)")
     assert read_store((tmp_path / "other").read_bytes()) == ()
 
@@ -110,7 +110,7 @@ def test_other_databases_are_no_stores(tmp_path):
     ],
 )
 def test_a_view_in_place_of_the_table_is_not_run(tmp_path, schema):
-    with sqlite3.connect(tmp_path / "hostile") as hostile:
+    with closing(sqlite3.connect(tmp_path / "hostile")) as hostile, hostile:
         hostile.execute("CREATE TABLE tobjects (id INTEGER)")
         hostile.execute(schema)
     assert read_store((tmp_path / "hostile").read_bytes()) == ()
@@ -118,7 +118,7 @@ def test_a_view_in_place_of_the_table_is_not_run(tmp_path, schema):
 
 def test_columns_that_compute_as_long_as_they_like_are_not_run(tmp_path):
     slow = "length(replace(hex(zeroblob(20000000)), '0', '11'))"
-    with sqlite3.connect(tmp_path / "hostile") as hostile:
+    with closing(sqlite3.connect(tmp_path / "hostile")) as hostile, hostile:
         hostile.execute("CREATE TABLE tobjects (id INTEGER)")
         hostile.execute(f"CREATE TABLE pobjects (id INTEGER, config GENERATED ALWAYS AS ({slow}))")
         hostile.executemany("INSERT INTO pobjects (id) VALUES (?)", ((n,) for n in range(3)))
@@ -129,7 +129,7 @@ def test_columns_that_compute_as_long_as_they_like_are_not_run(tmp_path):
 def test_a_store_that_is_just_written_is_an_error(made, tmp_path):
     path = tmp_path / "store"
     path.write_bytes(made.store.read_bytes())
-    with sqlite3.connect(path) as store:
+    with closing(sqlite3.connect(path)) as store, store:
         store.execute("PRAGMA journal_mode=WAL")
     with pytest.raises(MalformedStructure, match="somebody writes"):
         read_store(path.read_bytes())
