@@ -30,7 +30,7 @@ from lms.names import (
     USER_PASSWORD,
 )
 from lms.terminal import read_line, read_secret, say
-from lms.wire.document import MIB
+from lms.wire.document import MAX_PACKAGE, MIB
 
 PROMPTS: Final = {
     OWNER_AUTH: "owner authorisation",
@@ -42,7 +42,7 @@ PROMPTS: Final = {
 DOCUMENTS: Final = {
     OWNER: 1 * MIB,
     TOKEN: 1 * MIB,
-    PACKAGE: 64 * MIB,
+    PACKAGE: MAX_PACKAGE,
     GRANT: 16 * MIB,
     SHEET: 1 * MIB,
     APPROVAL: 16 * MIB,

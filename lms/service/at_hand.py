@@ -26,8 +26,9 @@ def package_at_hand(setting: Setting, platform_id: UUID | None) -> bytes | None:
     package = setting.store.load_package()
     if package is not None:
         return package
-    copied = None if setting.recovery is None else setting.recovery.package()
-    platform_id = platform_id or _platform_of(copied)
+    copied, header = _copied(setting)
+    if platform_id is None and header is not None:
+        platform_id = header.source.platform_id
     kept = [one for one in _archived(setting) if platform_id in (None, one.platform_id)]
     if len({one.platform_id for one in kept}) > 1:
         raise BadRequest(
@@ -35,7 +36,7 @@ def package_at_hand(setting: Setting, platform_id: UUID | None) -> bytes | None:
             " name one with --package, or the platform with --sheet"
         )
     newest = max(kept, key=lambda one: one.sequence, default=None)
-    if newest is None or newest.sequence <= _sequence_of(copied, newest.platform_id):
+    if newest is None or newest.sequence <= _sequence_of(header, newest.platform_id):
         return copied
     return newest.load()
 
@@ -47,7 +48,7 @@ def highest_at_hand(setting: Setting, header: Header) -> int | None:
     """
     platform_id = header.source.platform_id
     ceiling = sequence_ceiling(header.sequence, header.created, setting.now())
-    copied = None if setting.recovery is None else setting.recovery.package()
+    _, copied = _copied(setting)
     found = [one.sequence for one in _archived(setting) if one.platform_id == platform_id]
     return max((n for n in (*found, _sequence_of(copied, platform_id)) if 0 < n <= ceiling), default=None)
 
@@ -58,15 +59,14 @@ def _archived(setting: Setting) -> Iterator[KeptPackage]:
             yield from place.newest()
 
 
-def _platform_of(package: bytes | None) -> UUID | None:
+def _copied(setting: Setting) -> tuple[bytes | None, Header | None]:
+    """The copy outside the root, and its header where that can be read."""
+    copied = None if setting.recovery is None else setting.recovery.package()
     with suppress(LmsError):
-        return None if package is None else read_package(package).content.header.source.platform_id
-    return None
+        return copied, None if copied is None else read_package(copied).content.header
+    return copied, None
 
 
-def _sequence_of(package: bytes | None, platform_id: UUID) -> int:
-    """0 for no package, and for one that is another platform's or not to be read."""
-    with suppress(LmsError):
-        header = None if package is None else read_package(package).content.header
-        return header.sequence if header is not None and header.source.platform_id == platform_id else 0
-    return 0
+def _sequence_of(header: Header | None, platform_id: UUID) -> int:
+    """0 for no package, and for another platform's."""
+    return header.sequence if header is not None and header.source.platform_id == platform_id else 0

@@ -72,6 +72,15 @@ class Restored:
     age_known: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Grounds:
+    """What is known before the package is believed: by this machine's state, the owner's list, the archives."""
+
+    state: PlatformState | None
+    trust_list: TrustList | None
+    highest_sequence: int | None
+
+
 def restore_by_token(
     setting: Setting, opener: TokenOpener, order: RestoreOrder, owner_auth: Secret, endorsement_auth: Secret
 ) -> Restored:
@@ -94,10 +103,11 @@ def restore_by_token(
         state = _knowing(setting, state, order.trust_list)
         finished = finish(setting, state, owner_auth, endorsement_auth)
         return Restored(finished, reason, finished != state, age_known=True)
-    verified = _accept(setting, order, state)
+    grounds = _Grounds(state, _trust_list(order), _highest_sequence(setting, order, state))
+    verified = _accept(setting, order, grounds)
     if order.stolen:
-        check_retirable(_trust_list(order), verified.content.header.source.platform_id)
-    restored = _restore(setting, opener, order, state, verified, owner_auth, endorsement_auth)
+        check_retirable(grounds.trust_list, verified.content.header.source.platform_id)
+    restored = _restore(setting, opener, order, grounds, verified, owner_auth, endorsement_auth)
     finished = finish(setting, restored, owner_auth, endorsement_auth)
     return Restored(finished, reason, True, age_known=state is not None)
 
@@ -121,8 +131,8 @@ def _knowing(setting: Setting, state: PlatformState, trust_list: bytes | None) -
     return state
 
 
-def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) -> VerifiedPackage:
-    content = read_package(order.package).content
+def _accept(setting: Setting, order: RestoreOrder, grounds: _Grounds) -> VerifiedPackage:
+    content, state = read_package(order.package).content, grounds.state
     offered = frozenset(key.key_id for key in content.migrating_keys)
     verified = accept_package(
         order.package,
@@ -131,9 +141,9 @@ def _accept(setting: Setting, order: RestoreOrder, state: PlatformState | None) 
             now=setting.now(),
             platform_id=_platform_id(order, state) or content.header.source.platform_id,
             parent=order.owner.recovery_key_name,
-            highest_sequence=_highest_sequence(setting, order, state),
+            highest_sequence=grounds.highest_sequence,
             accepted_stale=order.accepted_stale,
-            trust_list=_trust_list(order),
+            trust_list=grounds.trust_list,
             known_drsks=offered if state is None else frozenset({state.require_drsk().name}),
         ),
     )
@@ -174,7 +184,7 @@ def _platform_id(order: RestoreOrder, state: PlatformState | None) -> UUID | Non
 
 
 def _highest_sequence(setting: Setting, order: RestoreOrder, state: PlatformState | None) -> int | None:
-    """What is known here: without a state, what a sheet says or a package at hand has."""
+    """Without a state, what a sheet says or a package at hand has."""
     if state is not None:
         return state.archived
     named = None if order.sheet is None else order.sheet.sequence
@@ -198,12 +208,12 @@ def _restore(
     setting: Setting,
     opener: TokenOpener,
     order: RestoreOrder,
-    state: PlatformState | None,
+    grounds: _Grounds,
     verified: VerifiedPackage,
     owner_auth: Secret,
     endorsement_auth: Secret,
 ) -> PlatformState:
-    package = verified.content
+    package, state = verified.content, grounds.state
     target = Target(
         owner=order.owner,
         package=package,
@@ -211,7 +221,7 @@ def _restore(
         srk_handle=order.srk_handle if state is None else state.srk_handle,
         drsk_handle=order.drsk_handle if state is None else state.drsk_handle,
         replace_foreign=order.replace_foreign,
-        known_sequence=_highest_sequence(setting, order, state) or 0,
+        known_sequence=grounds.highest_sequence or 0,
     )
     refuse_foreign(setting, target.drsk_handle, target.key.key_id, order.replace_foreign)
     prepared = prepare_tpm(
@@ -223,7 +233,7 @@ def _restore(
         platform_id, target.key.public, None if state is None else state.require_drsk().birth, prepared,
         target.srk_handle, signing_key,
     )  # fmt: skip
-    listed = approved_list(_trust_list(order), platform_id)
+    listed = approved_list(grounds.trust_list, platform_id)
     setting.step("opening the token")
     release = opener.release(
         ReleaseRequest(
@@ -235,7 +245,7 @@ def _restore(
             platform_id=platform_id,
             confirmed=frozenset({target.key.key_id}),
             trust_list=order.trust_list,
-            highest_sequence=_highest_sequence(setting, order, state),
+            highest_sequence=grounds.highest_sequence,
             accepted_stale=order.accepted_stale,
             enrolment=None if listed is None else _enrolment(setting, order, successor, listed),
             succeeds=listed is not None and successor.succeeds(state, listed),

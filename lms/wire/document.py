@@ -20,6 +20,8 @@ from lxml import etree
 from lms.errors import DoctypeForbidden, MalformedXml, NotCanonical, SchemaViolation, TooLarge, WrongDocument
 
 MIB: Final = 1024 * 1024
+MAX_PACKAGE: Final = 64 * MIB
+"""Bytes of a Migration Package, wherever one is read from."""
 # Said to both parsers: in an encoding that they read differently, a DOCTYPE could pass the first.
 _ENCODING: Final = "utf-8"
 # A parser whose handler raised reads on to the end of what it was given, for nothing.

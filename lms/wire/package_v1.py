@@ -44,11 +44,11 @@ from lms.wire.binding import (
 from lms.wire.binding import read as read_element
 from lms.wire.binding import write as write_element
 from lms.wire.common_v1 import ENCRYPTED_DATA, EncryptedData, inner_key, msa_approval, policy
-from lms.wire.document import MIB, DocumentKind, read_document
+from lms.wire.document import MAX_PACKAGE, DocumentKind, read_document
 from lms.wire.signature import read_signature
 
 NAMESPACE: Final = "urn:localmigration:package:1"
-KIND: Final = DocumentKind(NAMESPACE, "MigrationPackage", "package-1.xsd", 64 * MIB)
+KIND: Final = DocumentKind(NAMESPACE, "MigrationPackage", "package-1.xsd", MAX_PACKAGE)
 
 
 def _element(make: Any, *fields: Field, **more: Any) -> Element:

@@ -16,10 +16,9 @@ from uuid import UUID
 from lms.errors import FileProblem
 from lms.files import create_file, ensure_directory, inside, is_directory, read_regular_file, remove_file
 from lms.model.recovery import KeptPackage
-from lms.wire.document import MIB
+from lms.wire.document import MAX_PACKAGE
 
 _PLATFORM: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_MAX_PACKAGE: Final = 64 * MIB
 
 
 class ArchiveDirectory:
@@ -49,7 +48,7 @@ class ArchiveDirectory:
         """The package with the highest number of each platform; none where there is no such directory."""
         newest = (max(self._numbered(platform_id), default=None) for platform_id in self._platforms())
         return tuple(
-            KeptPackage(UUID(path.parent.name), number, partial(read_regular_file, path, _MAX_PACKAGE))
+            KeptPackage(UUID(path.parent.name), number, partial(read_regular_file, path, MAX_PACKAGE))
             for number, path in filter(None, newest)
         )
 

@@ -13,10 +13,9 @@ from lms.errors import FileProblem
 from lms.files import ensure_directory, is_directory, is_there, read_regular_file, remove_file, write_file
 from lms.model.recovery import RecoveryFacts
 from lms.names import RECOVERY_FACTS, RECOVERY_PACKAGE, RECOVERY_SHEET
-from lms.wire.document import MIB
+from lms.wire.document import MAX_PACKAGE, MIB
 from lms.wire.record import write_record
 
-_MAX_PACKAGE: Final = 64 * MIB
 _MAX_FACTS: Final = 4096
 
 
@@ -61,7 +60,7 @@ class RecoveryDirectory:
 
     def package(self) -> bytes | None:
         """The newest package."""
-        return self._read(RECOVERY_PACKAGE, _MAX_PACKAGE)
+        return self._read(RECOVERY_PACKAGE, MAX_PACKAGE)
 
     def sheet(self) -> bytes | None:
         """The recovery sheet."""

@@ -20,11 +20,10 @@ from lms.errors import CiphertextLost, FileProblem
 from lms.files import ensure_directory, inside, read_regular_file, remove_file, write_file
 from lms.model.platform import PendingRestore, PlatformState
 from lms.names import ITEMS, STATE
-from lms.wire.document import MIB
+from lms.wire.document import MAX_PACKAGE, MIB
 from lms.wire.record import write_record
 
 _MAX_STATE: Final = 16 * MIB
-_MAX_PACKAGE: Final = 64 * MIB
 
 
 class StateDirectory:
@@ -91,7 +90,7 @@ class StateDirectory:
         """A ciphertext that the state names. Raises CiphertextLost where it is gone or altered."""
         try:
             with inside(self._directory, ITEMS) as items:
-                ciphertext = read_regular_file(items / digest.hex(), _MAX_PACKAGE, links=False)
+                ciphertext = read_regular_file(items / digest.hex(), MAX_PACKAGE, links=False)
         except FileProblem as error:
             raise CiphertextLost(str(error)) from None
         if hashlib.sha256(ciphertext).digest() != digest:
@@ -125,4 +124,4 @@ class StateDirectory:
         """The newest package."""
         if not os.path.lexists(self._package):
             return None
-        return read_regular_file(self._package, _MAX_PACKAGE, links=False)
+        return read_regular_file(self._package, MAX_PACKAGE, links=False)
