@@ -20,9 +20,9 @@ from lms.wire.tpm.marshal import Writer
 from lms.wire.tpm.public import Attributes, drsk_template, name_of, sealed_template, template_of
 from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
 from tests.adapters.tpm.bench import plain_esapi
-from tests.support.migration import ChipAuthority, Office, enrolled
+from tests.support.migration import ChipAuthority, archived_at
 from tests.support.operator import GUESSES, Operator, SoftwareKey, loot_of
-from tests.support.platform import PRECIOUS, Platform
+from tests.support.platform import PRECIOUS
 
 REFUSED = (TSS2_Exception, BlobRefused, MalformedStructure)
 AK = 0
@@ -31,16 +31,10 @@ AK = 0
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
     """An authority with a TPM and a platform's package; the platform's child, and the inner key for the controls."""
-    directory = tmp_path_factory.mktemp("scene")
-    office = Office()
-    authority = ChipAuthority(directory, office)
-    with Platform(directory / "machine") as platform:
-        enrolled(platform, office, authority)
-        child, platform_id = platform.seal(), platform.state.platform_id
-    with authority.vault.transaction() as transaction:
-        loot = loot_of(transaction, platform_id)
-    yield authority, loot, child, loot.inner_key(office.world)
-    authority.close()
+    with archived_at(ChipAuthority, tmp_path_factory.mktemp("scene")) as (machine, office, authority, child):
+        with authority.vault.transaction() as transaction:
+            loot = loot_of(transaction, machine.state.platform_id)
+        yield authority, loot, child, loot.inner_key(office.world)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from lms.errors import ApprovalPending, BlobRefused, WrongDestination
 from lms.model.tpm import SealedObject
 from tests.support.documents import NOW, PASSWORD, signed_token
-from tests.support.migration import BOTH_MODES, Authority, Office, enrolled, restore
+from tests.support.migration import BOTH_MODES, Authority, Office, archived_at, restore
 from tests.support.operator import Loot, SoftwareKey, loot_of
 from tests.support.platform import PRECIOUS, Platform, Token
 
@@ -29,16 +29,10 @@ class Scene(NamedTuple):
 
 @pytest.fixture(scope="module", **BOTH_MODES)
 def scene(tmp_path_factory, request):
-    directory = tmp_path_factory.mktemp("scene")
-    office = Office()
-    authority = request.param(directory, office)
-    with Platform(directory / "machine") as machine:
-        enrolled(machine, office, authority)
-        child, platform_id = machine.seal(), machine.state.platform_id
-    with authority.vault.transaction() as transaction:
-        loot = loot_of(transaction, platform_id)
-    yield Scene(machine, office, authority, loot, child)
-    authority.close()
+    with archived_at(request.param, tmp_path_factory.mktemp("scene")) as (machine, office, authority, child):
+        with authority.vault.transaction() as transaction:
+            loot = loot_of(transaction, machine.state.platform_id)
+        yield Scene(machine, office, authority, loot, child)
 
 
 def test_no_key_of_the_token_opens_what_the_authority_holds(scene):

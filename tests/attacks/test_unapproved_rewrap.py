@@ -24,8 +24,8 @@ from lms.wire.signature import sign
 from lms.wire.tpm.public import name_of
 from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
 from tests.attacks.test_lying_authority import signer_of
-from tests.support.documents import NOW, uuid
-from tests.support.migration import ADDRESS, BOTH_MODES, Authority, Line, Office, enrolled, restore
+from tests.support.documents import NOW
+from tests.support.migration import ADDRESS, BOTH_MODES, Authority, Line, Office, archived_at, enrolled, restore
 from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform
 
 
@@ -43,29 +43,24 @@ class Scene(NamedTuple):
 def world(tmp_path_factory, request):
     """Two machines that have archived, switched off; neither state has the blob of its key."""
     directory = tmp_path_factory.mktemp("world")
-    office = Office()
-    authority = request.param(directory, office)
-    children = {}
-    for name in ("victim", "other"):
-        with Platform(directory / name) as machine:
-            enrolled(machine, office, authority, new_platform_id=uuid(name))
+    with archived_at(request.param, directory) as victim:
+        with Platform(directory / "other") as other:
+            enrolled(other, victim.office, victim.authority)
+        for machine in (victim.machine, other):
             machine.lose_blob()
-            children[name] = machine.seal()
-    yield directory, authority, children["victim"]
-    authority.close()
+        yield victim, other.directory
 
 
 @pytest.fixture
 def scene(world, machines, tmp_path):
-    directory, original, child = world
-    authority = original.copied_to(tmp_path)
-    disk = directory / "victim"
+    victim, _ = world
+    authority, disk = victim.authority.copied_to(tmp_path), victim.machine.directory
     machine, board = machines(disk_of=disk, tpm_of=disk), machines(disk_of=disk)
     for one in (machine, board):
         one.now, one.connect = NOW, authority.connect
     machine.evict()
     board.set_owner_auth()
-    yield Scene(machine, board, authority.office, authority, child)
+    yield Scene(machine, board, authority.office, authority, victim.child)
     authority.close()
 
 
@@ -155,8 +150,8 @@ def test_who_was_replaced_gets_nothing_any_more(scene):
 
 
 def test_another_machine_of_the_owner_gets_nothing_of_this_one(scene, world, machines):
-    directory, _, _ = world
-    other = machines(disk_of=directory / "other", tpm_of=directory / "other")
+    _, disk = world
+    other = machines(disk_of=disk, tpm_of=disk)
     other.now, other.connect = NOW, scene.authority.connect
     assert rewrapped_for(other, scene)
     with pytest.raises(NotAtAuthority):
@@ -174,8 +169,8 @@ class LyingLine(Line):
 
 @pytest.mark.parametrize("lie", ["for another machine", "with another key's wrap", "by another authority"])
 def test_a_lie_puts_nothing_into_place(scene, world, machines, lie):
-    directory, _, _ = world
-    other = machines(disk_of=directory / "other", tpm_of=directory / "other")
+    _, disk = world
+    other = machines(disk_of=disk, tpm_of=disk)
     other.now, other.connect = NOW, scene.authority.connect
     theirs, _ = REWRAPPED_PACKAGE.read(rewrapped_for(other, scene))
     ours, _ = REWRAPPED_PACKAGE.read(rewrapped_for(scene.machine, scene))

@@ -15,7 +15,7 @@ from lms.model.keys import digits
 from lms.model.platform import Health
 from tests.support import migration
 from tests.support.containers import certify
-from tests.support.migration import Authority, Office, enrolled
+from tests.support.migration import Authority, archived_at
 from tests.support.platform import OWNER_AUTH, PASSWORD, Platform, lmsctl
 from tests.support.seat import Seat
 
@@ -233,17 +233,17 @@ def test_a_person_is_asked_for_what_a_job_lacks_and_again_where_it_was_wrong(arc
 
 
 @pytest.fixture
-def lost(tmp_path, machines, monkeypatch):
-    """The disk of a machine that had archived at an authority, which is away, in a new board."""
+def switched_off(tmp_path, monkeypatch):
+    """The directory of a machine that has archived at an authority, which is away."""
     monkeypatch.setattr(migration, "ADDRESS", "https://127.0.0.1:1")
-    directory = tmp_path / "world"
-    directory.mkdir()
-    office = Office()
-    authority = Authority(directory, office)
-    with Platform(directory / "machine") as platform:
-        enrolled(platform, office, authority)
-    yield machines(disk_of=directory / "machine")
-    authority.close()
+    with archived_at(Authority, tmp_path) as (machine, *_):
+        yield machine.directory
+
+
+@pytest.fixture
+def lost(switched_off, machines):
+    """Its disk in a new board."""
+    return machines(disk_of=switched_off)
 
 
 def test_a_job_that_waits_for_an_approval_shows_its_digits_and_goes_on_alone(lost, served, files):
@@ -357,8 +357,8 @@ def test_a_tpm_that_takes_its_time_is_waited_for_aloud(archived, served, with_da
     assert seat.end() == 0
 
 
-def test_a_forgotten_destination_is_in_no_further_package(lost, machines, served, tmp_path, files):
-    machine = machines(disk_of=tmp_path / "world" / "machine", tpm_of=tmp_path / "world" / "machine")
+def test_a_forgotten_destination_is_in_no_further_package(switched_off, machines, served):
+    machine = machines(disk_of=switched_off, tpm_of=switched_off)
     (authority,) = (d.identity for d in machine.state.destinations)
     config = served(machine).config
     refused = lmsctl("forget", authority, config=config)

@@ -22,15 +22,13 @@ from lms.model.jobs import Awaiting
 from lms.model.tpm import SealedObject
 from lms.names import RECOVERY_SHEET
 from lms.service.acts.restore import POLL_S
-from lms.service.archive import archive
-from lms.service.enroll import enroll_authority
 from lms.wire.certificates import OwnerSigner
 from lms.wire.signature import sign
 from lms.wire.token_v1 import read_sheet, write_sheet
 from lms.wire.trust_list import read_trust_list
 from tests.support.acts import act, call_of, run
 from tests.support.documents import NOW, PASSWORD, make_owner, signed_token, uuid
-from tests.support.migration import Authority, Office, approve_platform
+from tests.support.migration import Authority, Office, archived_at
 from tests.support.opening import OpenedHere
 from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform, no_authority
 
@@ -81,18 +79,8 @@ class Lost(NamedTuple):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """With the token and an authority enrolled, and archived."""
-    directory, office = tmp_path_factory.mktemp("world"), Office()
-    authority = Authority(directory, office)
-    with Platform(directory / "machine") as machine:
-        machine.now, machine.connect = NOW, authority.connect
-        machine.provision(office.token)
-        machine.enroll()
-        approve_platform(machine, office)
-        enroll_authority(machine.setting, None, OWNER_AUTH)
-        archive(machine.setting)
-        child = machine.seal()
-    yield Lost(machine, office, authority, child)
-    authority.close()
+    with archived_at(Authority, tmp_path_factory.mktemp("world"), token=True) as world:
+        yield Lost(*world)
 
 
 @pytest.fixture

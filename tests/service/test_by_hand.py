@@ -17,26 +17,20 @@ from lms.wire.enrolment import read_platform_enrolment
 from lms.wire.exchange_v1 import RESTORE_APPROVAL
 from lms.wire.signature import sign
 from tests.support.documents import NOW, make_owner
-from tests.support.migration import ADDRESS, BOTH_MODES, Office, enrolled, restore
-from tests.support.platform import PRECIOUS, Platform
+from tests.support.migration import ADDRESS, BOTH_MODES, archived_at, restore
+from tests.support.platform import PRECIOUS
 
 
 @pytest.fixture(**BOTH_MODES)
 def lost(tmp_path, machines, request):
     """A board that waits for the keys of a machine which had archived; its authority, and a child of the key."""
-    directory = tmp_path / "world"
-    directory.mkdir()
-    authority = request.param(directory, Office())
-    with Platform(directory / "machine") as platform:
-        enrolled(platform, authority.office, authority)
-        child = platform.seal()
-    board = machines(disk_of=directory / "machine")
-    board.now, board.connect = NOW, authority.connect
-    (board.state_directory / "package.xml").unlink()  # so the request names no package
-    with pytest.raises(ApprovalPending):
-        restore(board)
-    yield board, authority, child
-    authority.close()
+    with archived_at(request.param, tmp_path) as (machine, _, authority, child):
+        board = machines(disk_of=machine.directory)
+        board.now, board.connect = NOW, authority.connect
+        (board.state_directory / "package.xml").unlink()  # so the request names no package
+        with pytest.raises(ApprovalPending):
+            restore(board)
+        yield board, authority, child
 
 
 @pytest.fixture

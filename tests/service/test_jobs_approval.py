@@ -8,9 +8,9 @@ from lms.model.jobs import JobResult, JobState
 from lms.service.acts.restore import POLL_S
 from tests.support.documents import NOW, PASSWORD, signed_token
 from tests.support.jobs import Jobs
-from tests.support.migration import BOTH_MODES, Office, enrolled
+from tests.support.migration import BOTH_MODES, archived_at
 from tests.support.opening import OpenedHere
-from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform, no_authority
+from tests.support.platform import OWNER_AUTH, PRECIOUS, no_authority
 
 _OPTIONS = {"unverified-tpm": True}
 
@@ -32,15 +32,8 @@ class Lost:
 @pytest.fixture(**BOTH_MODES)
 def lost(tmp_path, machines, request):
     """The disk of a machine that had archived at an authority, in a new board."""
-    directory = tmp_path / "world"
-    directory.mkdir()
-    office = Office()
-    authority = request.param(directory, office)
-    with Platform(directory / "machine") as platform:
-        enrolled(platform, office, authority)
-        child = platform.seal()
-    yield Lost(machines(disk_of=directory / "machine"), office, authority, child)
-    authority.close()
+    with archived_at(request.param, tmp_path) as (machine, *kept):
+        yield Lost(machines(disk_of=machine.directory), *kept)
 
 
 def test_the_job_looks_for_the_approval_until_it_is_there(lost):

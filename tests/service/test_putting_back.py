@@ -16,7 +16,7 @@ from lms.service.diagnosis import Reason
 from lms.service.restore_by_authority import AuthorityOrder, restore_by_authority
 from lms.service.setting import NO_SECRET
 from tests.support.documents import NOW
-from tests.support.migration import BOTH_MODES, Authority, Office, enrolled, restore
+from tests.support.migration import BOTH_MODES, Authority, Office, archived_at, restore
 from tests.support.platform import PRECIOUS, Platform, no_authority
 
 
@@ -31,25 +31,17 @@ class Evicted(NamedTuple):
 
 @pytest.fixture(scope="module", **BOTH_MODES)
 def world(tmp_path_factory, request):
-    """A machine that has archived at an authority, switched off."""
-    directory = tmp_path_factory.mktemp("world")
-    office = Office()
-    authority = request.param(directory, office)
-    with Platform(directory / "machine") as platform:
-        enrolled(platform, office, authority)
-        child = platform.seal()
-    yield directory / "machine", authority, child
-    authority.close()
+    with archived_at(request.param, tmp_path_factory.mktemp("world")) as world:
+        yield world
 
 
 @pytest.fixture
 def evicted(world, machines, tmp_path):
-    disk, original, child = world
-    authority = original.copied_to(tmp_path)
+    authority, disk = world.authority.copied_to(tmp_path), world.machine.directory
     machine = machines(disk_of=disk, tpm_of=disk)
     machine.now, machine.connect = NOW, authority.connect
     machine.evict()
-    yield Evicted(machine, authority.office, authority, child)
+    yield Evicted(machine, authority.office, authority, world.child)
     authority.close()
 
 

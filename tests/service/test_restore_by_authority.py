@@ -34,7 +34,7 @@ from lms.wire.exchange_v1 import RESTORE_APPROVAL
 from lms.wire.signature import sign
 from lms.wire.token_v1 import read_sheet
 from tests.support.documents import NOW, make_owner
-from tests.support.migration import ADDRESS, BOTH_MODES, Authority, Office, enrolled, restore
+from tests.support.migration import ADDRESS, BOTH_MODES, Authority, Office, archived_at, restore
 from tests.support.platform import PRECIOUS, Platform, no_authority
 
 
@@ -49,21 +49,15 @@ class Lost(NamedTuple):
 
 @pytest.fixture(scope="module", **BOTH_MODES)
 def world(tmp_path_factory, request):
-    """A machine that had archived at an authority and was switched off: copy both."""
-    directory, office = tmp_path_factory.mktemp("world"), Office()
-    authority = request.param(directory, office)
-    with Platform(directory / "machine") as machine:
-        enrolled(machine, office, authority)
-        child = machine.seal()
-    yield Lost(machine, office, authority, child)
-    authority.close()
+    with archived_at(request.param, tmp_path_factory.mktemp("world")) as world:
+        yield world
 
 
 @pytest.fixture
 def lost(world, machines, tmp_path):
     """Its disk in a new board."""
     authority = world.authority.copied_to(tmp_path)
-    board = machines(disk_of=world.board.directory)
+    board = machines(disk_of=world.machine.directory)
     board.now, board.connect = NOW, authority.connect
     yield Lost(board, authority.office, authority, world.child)
     authority.close()
@@ -134,7 +128,7 @@ def test_what_is_in_its_place_stays(lost):
 
 def test_the_old_board_is_retired_by_the_new_ones_archive(lost, world, machines):
     board, office, authority = lost.board, lost.office, lost.authority
-    old = machines(disk_of=world.board.directory, tpm_of=world.board.directory)
+    old = machines(disk_of=world.machine.directory, tpm_of=world.machine.directory)
     old.now, old.connect = NOW, authority.connect
     archive(old.setting)  # it may, until then
     with pytest.raises(ApprovalPending):
@@ -298,7 +292,7 @@ def test_another_board_asks_anew(lost, machines):
 
 def test_a_cleared_tpm_gets_its_keys_back(lost, world, machines):
     _, office, authority, child = lost
-    cleared = machines(disk_of=world.board.directory, tpm_of=world.board.directory)
+    cleared = machines(disk_of=world.machine.directory, tpm_of=world.machine.directory)
     cleared.now, cleared.connect = NOW, authority.connect
     cleared.clear()
     with pytest.raises(ApprovalPending):

@@ -21,7 +21,7 @@ from lms.model.platform import Health
 from lms.model.tpm import SealedObject
 from lms.model.trust import Identity, Pair, Role
 from lms.service.archive import archive
-from lms.service.enroll import enroll_authority, trust_list_of
+from lms.service.enroll import trust_list_of
 from lms.service.line import chip_of, line_of
 from lms.service.setting import NO_SECRET
 from lms.wire.anchor import read_owner
@@ -29,24 +29,13 @@ from lms.wire.exchange_v1 import TRUST_LIST
 from lms.wire.signature import sign
 from lms.wire.trust_list import read_trust_list
 from tests.support.documents import NOW, PASSWORD, signed_token, uuid
-from tests.support.migration import BOTH_MODES, Authority, Office, approve_platform
-from tests.support.platform import OWNER_AUTH, PRECIOUS, Platform, Token, no_authority
+from tests.support.migration import BOTH_MODES, Authority, Office, approve_platform, archived_at
+from tests.support.platform import PRECIOUS, Platform, Token, no_authority
 
 
 def token_of(office: Office) -> Token:
     """The owner's token, with its seed and a password."""
     return Token(signed_token(office.world), office.world.owner, PASSWORD.reveal())
-
-
-def keep(platform: Platform, office: Office, authority: Authority) -> SealedObject:
-    """A machine whose keys the token and the authority have; what hangs below them."""
-    platform.now, platform.connect = NOW, authority.connect
-    platform.provision(office.token)
-    platform.enroll()
-    approve_platform(platform, office)
-    enroll_authority(platform.setting, None, OWNER_AUTH)
-    archive(platform.setting)
-    return platform.seal()
 
 
 class Case(NamedTuple):
@@ -76,21 +65,6 @@ class Case(NamedTuple):
         return self.known.platform(self.board.state.platform_id).pairs
 
 
-class World(NamedTuple):
-    """A machine that is switched off, who keeps its keys, and their owner: for cases to copy."""
-
-    machine: Platform
-    authority: Authority
-    child: SealedObject
-
-
-def world_in(directory, kind) -> World:
-    office = Office()
-    authority = kind(directory, office)
-    with Platform(directory / "machine") as machine:
-        return World(machine, authority, keep(machine, office, authority))
-
-
 def case_of(world, tmp_path, machines) -> Case:
     authority, directory = world.authority.copied_to(tmp_path), world.machine.directory
     board, old = machines(disk_of=directory), machines(disk_of=directory, tpm_of=directory)
@@ -101,16 +75,14 @@ def case_of(world, tmp_path, machines) -> Case:
 
 @pytest.fixture(scope="module", **BOTH_MODES)
 def world(tmp_path_factory, request):
-    made = world_in(tmp_path_factory.mktemp("world"), request.param)
-    yield made
-    made.authority.close()
+    with archived_at(request.param, tmp_path_factory.mktemp("world"), token=True) as world:
+        yield world
 
 
 @pytest.fixture(scope="module")
 def plain_world(tmp_path_factory):
-    made = world_in(tmp_path_factory.mktemp("plain"), Authority)
-    yield made
-    made.authority.close()
+    with archived_at(Authority, tmp_path_factory.mktemp("plain"), token=True) as world:
+        yield world
 
 
 @pytest.fixture

@@ -9,11 +9,13 @@ from __future__ import annotations
 import copy
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import pytest
@@ -25,6 +27,7 @@ from lms.model.exchange import VerifiedRestoreRequest
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, digits
 from lms.model.platform import PlatformState
 from lms.model.release import EnrolmentOrder, RestorationAnswer, RestorationOrder, WithdrawalOrder
+from lms.model.tpm import SealedObject
 from lms.model.trust import Identity, Pair
 from lms.ports import VaultKey
 from lms.service.approving import approve_restore
@@ -229,14 +232,42 @@ def approve_platform(platform: Platform, office: Office, **changes) -> PlatformS
     return accept_grant(platform.setting, office.grant(request, request_id, **changes), NO_SECRET)
 
 
-def enrolled(platform: Platform, office: Office, authority: Authority, **changes) -> Platform:
-    """A machine that was provisioned, approved and enrolled at the authority, and has archived there."""
+def enrolled(platform: Platform, office: Office, authority: Authority, *, token: bool = False, **changes) -> Platform:
+    """A machine that was provisioned, approved and enrolled at the authority, and has archived there.
+
+    With `token` the owner's token has its keys, too.
+    """
     platform.now, platform.connect = NOW, authority.connect
-    platform.provision(office.token, offline_token=False, **changes)
+    platform.provision(office.token, offline_token=token, **changes)
+    if token:
+        platform.enroll()
     approve_platform(platform, office)
     enroll_authority(platform.setting, None, OWNER_AUTH)
     archive(platform.setting)
     return platform
+
+
+class Archived(NamedTuple):
+    """A machine that is switched off, its owner, the authority that has its keys, and what hangs below them."""
+
+    machine: Platform
+    office: Office
+    authority: Authority
+    child: SealedObject
+
+
+@contextmanager
+def archived_at(kind: type[Authority], directory: Path, *, token: bool = False) -> Iterator[Archived]:
+    """A machine that has archived at an authority of this kind, and maybe for the token: for cases to copy.
+
+    The authority is closed in the end.
+    """
+    office = Office()
+    with closing(kind(directory, office)) as authority:
+        with Platform(directory / "machine") as machine:
+            enrolled(machine, office, authority, token=token)
+            child = machine.seal()
+        yield Archived(machine, office, authority, child)
 
 
 def restore(platform: Platform, **changes) -> Restored:
