@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.killed_verbs import Bench
 from tests.support.volumes import Acting, make_volume
 
 
@@ -23,3 +24,9 @@ def volume(blank_volume, tmp_path):
 def acts(archived):
     """The acts of a machine that archived once."""
     return Acting(archived)
+
+
+@pytest.fixture
+def bench(victims, tmp_path):
+    """Runs verbs, kills them and runs them again."""
+    return Bench(victims, tmp_path)

@@ -12,6 +12,9 @@ from typing import Any
 from tests.support.platform import Platform
 from tests.support.victim import APPLICATION, KILLED, Victims
 
+SAMPLES = 3
+PARTS = 2  # of an exhaustive run, for more processors
+
 
 @dataclass(frozen=True)
 class Verb:
@@ -63,9 +66,14 @@ class Bench:
         self.victims.start(APPLICATION, platform.write_config(), {"order": order}, die_at)
         return self.victims.wait()
 
-    def sampled(self, verb: Verb, samples: int) -> Iterator[int]:
-        """Run it uncut, then killed at so many of its points; the points of each cut run, so none is 0."""
+    def sampled(self, verb: Verb) -> Iterator[int]:
+        """Run it uncut, then killed at some of its points; the points of each cut run, so none is 0."""
         points = self.run(verb)
-        assert points >= samples
-        for sample in range(samples):
-            yield self.run(verb, 1 + (2 * sample + 1) * points // (2 * samples))
+        assert points >= SAMPLES
+        for sample in range(SAMPLES):
+            yield self.run(verb, 1 + (2 * sample + 1) * points // (2 * SAMPLES))
+
+    def everywhere(self, verb: Verb, part: int) -> Iterator[int]:
+        """The same at all points of one of the parts."""
+        for die_at in range(1 + part, self.run(verb) + 1, PARTS):
+            yield self.run(verb, die_at)
