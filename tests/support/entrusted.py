@@ -83,6 +83,15 @@ def await_the_volume(guest: Guest) -> None:
     guest.run("sed -i s/,headless,nofail// /etc/crypttab && sed -i '\\,/volume,s/nofail/defaults/' /etc/fstab")
 
 
+def boot_on_another_board(guest: Guest, question: str = "enter passphrase for disk", answer: str = PASSPHRASE) -> None:
+    """It was off, and gets another TPM: its boot asks, and goes on when a person has answered."""
+    guest.replace_tpm()
+    guest.start(wait=False)
+    guest.console.wait(question)
+    guest.console.type(answer)
+    guest.await_up()
+
+
 def unchanged(guest: Guest) -> list[bytes]:
     """What no restore may touch: blobs, and a digest of the volume's header."""
     header = guest.run(f"head -c {_HEADER} {LUKS_DISK} | sha256sum").content

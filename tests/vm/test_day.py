@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.entrusted import CRYPTSETUP, EVM, PASSPHRASE, approve, await_the_volume, unchanged, works
+from tests.support.entrusted import CRYPTSETUP, EVM, approve, await_the_volume, boot_on_another_board, unchanged, works
 from tests.support.guest import LUKS_DISK, Guest
 
 pytestmark = pytest.mark.vm
@@ -30,11 +30,7 @@ def test_another_board_costs_one_passphrase_and_an_approval(guests, kept, tmp_pa
     await_the_volume(guest)
     guest.stop()
 
-    guest.replace_tpm()
-    guest.start(wait=False)
-    guest.console.wait("enter passphrase for disk")
-    guest.console.type(PASSPHRASE)
-    guest.await_up()
+    boot_on_another_board(guest)
     assert works(guest) == (True, False, False)
     lost = guest.lmsctl("status")
     assert (lost["state"], lost["reason"]) == ("restore-needed", "other-tpm")

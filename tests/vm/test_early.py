@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.entrusted import CRYPTSETUP, is_open
+from tests.support.entrusted import CRYPTSETUP, boot_on_another_board, is_open
 from tests.support.guest import Guest
 from tests.support.protected import restore
 
@@ -41,11 +41,7 @@ def test_a_boot_with_the_key_in_its_place_is_not_held_up_and_keeps_the_archive_f
 def test_with_a_token_plugged_in_the_volume_opens_in_the_same_boot(guests, volume, token):
     guest = guests(volume)
     guest.plug("LMS-TOKEN", token_xml=token.document)
-    guest.replace_tpm()
-    guest.start(wait=False)
-    guest.console.wait(_QUESTION)
-    guest.console.type(token.password.decode())
-    guest.await_up()
+    boot_on_another_board(guest, _QUESTION, token.password.decode())
     assert is_open(guest)
     assert guest.lmsctl("status")["reason"] == "intact"
     journal = guest.journal()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.entrusted import PASSPHRASE, await_the_volume, is_open
+from tests.support.entrusted import await_the_volume, boot_on_another_board, is_open
 
 pytestmark = pytest.mark.vm
 
@@ -13,9 +13,5 @@ def test_on_another_tpm_the_boot_asks_for_the_passphrase(guests, volume):
     guest = guests(volume).start()
     await_the_volume(guest)
     guest.stop()
-    guest.replace_tpm()
-    guest.start(wait=False)
-    guest.console.wait("enter passphrase for disk")
-    guest.console.type(PASSPHRASE)
-    guest.await_up()
+    boot_on_another_board(guest)
     assert is_open(guest)
