@@ -38,12 +38,16 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Bond:
-    """A thing below a key: that key's handle, persistent or of a hierarchy, and its Name where that is written down."""
+    """A thing below a key: that key's handle, persistent or of a hierarchy, and its Name where that is written down.
+
+    `enrolled`: it is a token of a volume that `luks enroll` of this machine knows.
+    """
 
     kind: Kind
     parent: int = OWNER
     name: Name | None = None
     pcrs: tuple[int, ...] = ()
+    enrolled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ _REPAIRS: Final[Mapping[Kind, str]] = {
     Kind.CREDENTIAL: "systemd-creds decrypt {} - | systemd-creds encrypt --with-key=host --name={name} - NEWFILE",
 }
 _GONE: Final = "it was made below a recoverable key that this machine has no more"
+_ANOTHER: Final = "it hangs below the recoverable key of another machine"
 
 
 def judge(bond: Bond, where: str, machine: Machine) -> Item:
@@ -40,9 +41,11 @@ def _verdict(bond: Bond, where: str, machine: Machine) -> Verdict:
         above = _HIERARCHIES.get(bond.parent, f"the key at {bond.parent:#x}, which is not the recoverable one")
         return Verdict(State.LOST, f"it hangs below {above}", repair(bond.kind, where, machine))
     if bond.name is not None and machine.name is not None and str(bond.name) != machine.name:
-        reseals = bond.kind is Kind.LUKS_TOKEN
-        act = f"lmsctl luks reseal {shlex.quote(where)}" if reseals else repair(bond.kind, where, machine)
-        return Verdict(State.LOST, _GONE, act)
+        if bond.enrolled:
+            return Verdict(State.LOST, _GONE, f"lmsctl luks reseal {shlex.quote(where)}")
+        return Verdict(
+            State.LOST, _ANOTHER if bond.kind is Kind.LUKS_TOKEN else _GONE, repair(bond.kind, where, machine)
+        )
     return machine.verdict
 
 

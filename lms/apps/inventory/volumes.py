@@ -14,6 +14,7 @@ from lms.apps.inventory.clevis import read_clevis_token
 from lms.apps.inventory.judging import judge
 from lms.apps.inventory.machine import Machine
 from lms.apps.luks.header import slots_of
+from lms.apps.luks.records import is_known
 from lms.apps.luks.token import TYPE, read_parent
 from lms.apps.luks.volume import Volume
 from lms.errors import (
@@ -33,20 +34,21 @@ _A_KEY: Final[Mapping[Kind, str]] = {
 }
 
 
-def judge_volume(path: Path, machine: Machine) -> tuple[bool, list[Item]]:
+def judge_volume(path: Path, machine: Machine, records: Path) -> tuple[bool, list[Item]]:
     """Whether only a TPM opens a volume, and its tokens; one that cannot be read is unknown.
 
-    Raises FileProblem where there is none, NotLuks2 and MalformedStructure.
+    `records` is the directory of what `luks enroll` wrote down. Raises FileProblem where there is no volume, NotLuks2
+    and MalformedStructure.
     """
     try:
         with Volume.opened(path) as volume:
-            header = volume.header()
+            header, enrolled = volume.header(), is_known(records, volume.uuid())
     except (FileProblem, HeaderDamaged, VolumeReencrypting, CryptsetupFailed, ProgramNotStarted) as error:
         if not path.exists():
             raise
         return False, [Item(Kind.LUKS_TOKEN, str(path), Verdict(State.UNKNOWN, str(error)))]
     opening = (token for token in header.tokens.values() if header.opening & set(slots_of(token)))
-    bonds = [bond for token in opening for bond in read_bonds(token)]
+    bonds = [replace(bond, enrolled=enrolled) for token in opening for bond in read_bonds(token)]
     items = [replace(judge(bond, str(path), machine), alone=not header.persons) for bond in bonds]
     saved = next((item.verdict for item in items if item.verdict.state is not State.LOST), None)
     judged = [item if item.verdict.state is not State.LOST else _told(item, saved) for item in items]

@@ -8,17 +8,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from lms.apps.luks.token import Binding
-from lms.errors import StateDamaged
-from lms.files import locked, read_file, remove_file, write_file
+from lms.errors import FileProblem, StateDamaged
+from lms.files import is_there, locked, read_file, remove_file, write_file
 
 _MAX: Final = 64 * 1024
+_REGISTERED: Final = "registered"
 _Record = TypeVar("_Record")
 
 
@@ -76,6 +77,13 @@ def unfinished(directory: Path) -> list[str]:
     return sorted({path.parent.name for path in found})
 
 
+def is_known(directory: Path, uuid: str) -> bool:
+    """Whether a volume was ever enrolled here, as far as the caller may see."""
+    with suppress(FileProblem):
+        return is_there(directory / "luks" / uuid / _REGISTERED)
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """The directory of one volume."""
@@ -106,7 +114,7 @@ class Records:
 
     @property
     def _registered(self) -> Path:
-        return self.path / "registered"
+        return self.path / _REGISTERED
 
     def plan(self) -> Plan | None:
         """The change that was begun and not ended. Raises StateDamaged."""

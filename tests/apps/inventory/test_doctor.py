@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -133,6 +134,20 @@ def test_a_volume_that_only_a_lost_token_opens_would_lose_its_data(acts, program
     assert "its data would be lost" in row["reason"]
     assert row["act"].startswith("systemd-cryptenroll --unlock-tpm2-device=auto --recovery-key ")
     assert "only-tpm-opens" in findings(examined)
+
+
+def test_a_token_whose_key_is_gone_is_told_from_one_of_another_machine(acts, volume, platform, token, tmp_path, seen):
+    enrolled(acts, volume, tmp_path)
+    platform.provision(token)
+    anew = partial(seen, Acting(platform), volume)
+    (row,) = [row for row in anew().answer()["bound"] if row["where"] == str(volume)]
+    assert (row["state"], row["act"]) == (LOST, f"lmsctl luks reseal {volume}")
+    assert "has no more" in row["reason"]
+    shutil.rmtree(tmp_path / "apps")
+    (row,) = [row for row in anew().answer()["bound"] if row["where"] == str(volume)]
+    assert (row["state"], row["act"]) == (LOST, f"lmsctl luks enroll {volume}")
+    assert "of another machine" in row["reason"]
+    enrolled(Acting(platform), volume, tmp_path)
 
 
 def test_what_changed_since_the_newest_package_is_stale(acts, archived, volume, tmp_path, seen):
