@@ -87,6 +87,7 @@ def boot_on_another_board(guest: Guest, question: str = "enter passphrase for di
     """It was off, and gets another TPM: its boot asks, and goes on when a person has answered."""
     guest.replace_tpm()
     guest.start(wait=False)
+    assert guest.console is not None
     guest.console.wait(question)
     guest.console.type(answer)
     guest.await_up()
