@@ -28,6 +28,7 @@ from lms.wire.tpm.public import Attributes
 from tests.support.bus import NOBODY
 from tests.support.containers import Serving, make_pkcs12, openssl
 from tests.support.platform import OWNER_AUTH
+from tests.support.volumes import nobody
 
 (MODULE, *_) = Path("/usr/lib/x86_64-linux-gnu/pkcs11").glob("libtpm2_pkcs11.so*")
 PIN, SO_PIN = Secret(b"0815"), Secret(b"a longer one")
@@ -40,10 +41,6 @@ def user() -> Secret:
 
 def officer() -> Secret:
     return SO_PIN
-
-
-def nobody() -> Secret:
-    raise AssertionError("nothing has to be asked for")
 
 
 @pytest.fixture

@@ -22,22 +22,21 @@ from lms.service.retrieve import retrieve
 from lms.service.setting import NO_SECRET
 from tests.service.test_sealing import extend
 from tests.support.platform import OWNER_AUTH
-from tests.support.volumes import PASSPHRASE, Acting, add_passphrase, cryptsetup, make_volume, metadata, opens
+from tests.support.volumes import (
+    PASSPHRASE,
+    PIN,
+    Acting,
+    add_passphrase,
+    cryptsetup,
+    make_volume,
+    metadata,
+    nobody,
+    opens,
+    person,
+    pin,
+)
 
-PIN = Secret(b"0815")
 BINDINGS = [Binding(), Binding((7, 11)), Binding((), True), Binding((4, 7), True)]
-
-
-def person() -> Secret:
-    return PASSPHRASE
-
-
-def pin() -> Secret:
-    return PIN
-
-
-def nobody() -> Secret:
-    raise AssertionError("nothing has to be asked for")
 
 
 class Bench:
@@ -109,6 +108,22 @@ def test_a_volume_whose_pcrs_changed_is_found_and_sealed_anew_with_the_reason(be
     assert (set(metadata(volume)["keyslots"]), len(metadata(volume)["tokens"])) == ({"0", "2"}, 1)
     assert bench.check(nobody)["opens"]
     assert not bench.reseal(nobody, nobody)["changed"]
+
+
+def test_a_slot_that_holds_something_else_is_found_and_made_anew(bench, volume):
+    """The token unseals as ever: that it opens the volume shows in a test alone."""
+    slot = str(bench.enroll(person, Binding(), PIN)["slot"])
+    area = metadata(volume)["keyslots"][slot]["area"]
+    with volume.open("r+b") as file:
+        file.seek(int(area["offset"]))
+        file.write(bytes(int(area["size"])))
+    for verb in (partial(bench.check, nobody), partial(bench.enroll, nobody, Binding(), PIN)):
+        with pytest.raises(TokenUseless, match=f"slot {slot} has not the passphrase of its token") as told:
+            verb()
+        assert "luks reseal" in told.value.hint
+    assert bench.reseal(person, nobody)["reason"] == f"slot {slot} has not the passphrase of its token"
+    assert (set(metadata(volume)["keyslots"]), len(metadata(volume)["tokens"])) == ({"0", "2"}, 1)
+    assert bench.check(nobody)["opens"]
 
 
 def test_a_board_takes_its_volumes_to_the_next_one(acts, volume, archived, machines, token, tmp_path):

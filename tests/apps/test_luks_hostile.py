@@ -32,7 +32,9 @@ from lms.errors import (
 from lms.model.secret import Secret
 from tests.service.test_sealing import extend
 from tests.support.volumes import (
+    NO_PIN,
     PASSPHRASE,
+    PIN,
     Acting,
     add_passphrase,
     blob_of,
@@ -40,24 +42,12 @@ from tests.support.volumes import (
     import_token,
     make_volume,
     metadata,
+    nobody,
     opens,
+    person,
+    pin,
     rewrite_token,
 )
-
-PIN = Secret(b"0815")
-NO_PIN = Secret(b"")
-
-
-def person() -> Secret:
-    return PASSPHRASE
-
-
-def pin() -> Secret:
-    return PIN
-
-
-def nobody() -> Secret:
-    raise AssertionError("nothing has to be asked for")
 
 
 @pytest.fixture

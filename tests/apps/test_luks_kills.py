@@ -14,7 +14,7 @@ from lms.service.setting import NO_SECRET
 from tests.service.test_sealing import extend
 from tests.support.killed_verbs import PARTS, Verb
 from tests.support.platform import Platform
-from tests.support.volumes import PASSPHRASE, Acting, metadata, opens
+from tests.support.volumes import PASSPHRASE, Acting, metadata, opens, person
 
 VERBS = ("enroll", "reseal", "remove")
 BOUND = (11,)
@@ -29,7 +29,6 @@ def verbs(archived_machine, blank_volume, tmp_path_factory):
         shutil.copy(blank_volume, ours / "volume")
     shutil.copytree(archived_machine, fresh, dirs_exist_ok=True)
     with Platform(enrolled, disk_of=archived_machine, tpm_of=archived_machine) as platform:
-        person = lambda: PASSPHRASE  # noqa: E731
         ours = enrolled / "ours"
         enroll(Acting(platform), ours / "volume", ours / "apps", person, Binding(BOUND), NO_SECRET)
     return {

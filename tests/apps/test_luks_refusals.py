@@ -14,10 +14,12 @@ from lms.apps.luks.header import read_header
 from lms.apps.luks.listing import listed
 from lms.apps.luks.records import OwnSlot, Plan, Records, Stage
 from lms.apps.luks.removing import remove
+from lms.apps.luks.resealing import reseal
 from lms.apps.luks.token import Binding
 from lms.errors import (
     BadRequest,
     Busy,
+    CryptsetupFailed,
     FileProblem,
     HeaderDamaged,
     KeyNotFound,
@@ -28,9 +30,16 @@ from lms.errors import (
     VolumeReencrypting,
 )
 from lms.model.secret import Secret
-from tests.support.volumes import PASSPHRASE, add_passphrase, cryptsetup, make_volume, metadata, opens
-
-NO_PIN = Secret(b"")
+from tests.support.volumes import (
+    NO_PIN,
+    PASSPHRASE,
+    add_passphrase,
+    cryptsetup,
+    make_volume,
+    metadata,
+    opens,
+    person,
+)
 
 
 def enrolled(acts, volume, directory, passphrase=PASSPHRASE):
@@ -134,11 +143,45 @@ class Failing:
 def test_an_enrolment_that_fails_anywhere_is_undone(acts, volume, tmp_path, verb):
     before = metadata(volume)
     with pytest.raises(KeyNotFound, match="went away"):
-        enroll(Failing(acts, verb), volume, tmp_path, lambda: PASSPHRASE, Binding((7,)), NO_PIN)
+        enroll(Failing(acts, verb), volume, tmp_path, person, Binding((7,)), NO_PIN)
     assert metadata(volume) == before
     assert opens(volume, PASSPHRASE)
     assert entries(acts) == ()
     assert not list(tmp_path.glob("luks/*/journal.json"))
+    assert enrolled(acts, volume, tmp_path)["changed"]
+
+
+def standing(volume) -> tuple:
+    """What a header says, and the bytes of the slots that it names."""
+    known, content = metadata(volume), volume.read_bytes()
+    areas = ((int(slot["area"]["offset"]), int(slot["area"]["size"])) for slot in known["keyslots"].values())
+    return known, [content[offset : offset + size] for offset, size in areas]
+
+
+@pytest.mark.parametrize("verb", ["status", "pcrs", "seal", "unseal"])
+def test_a_reseal_that_fails_anywhere_is_undone(acts, volume, tmp_path, verb):
+    enrolled(acts, volume, tmp_path)
+    rewrite_token(volume, **{"tpm2-pcrs": [7]})  # not as it was enrolled, so it is sealed anew without being tried
+    before, kept = standing(volume), entries(acts)
+    again = (volume, tmp_path, lambda: PASSPHRASE, lambda: NO_PIN, Binding((7,)))
+    with pytest.raises(KeyNotFound, match="went away"):
+        reseal(Failing(acts, verb), *again)
+    assert (standing(volume), entries(acts)) == (before, kept)
+    assert not list(tmp_path.glob("luks/*/journal.json"))
+    assert reseal(acts, *again)["pcrs"] == [7]
+
+
+def test_a_header_without_room_for_the_token_is_as_it_was(acts, volume, tmp_path):
+    """cryptsetup adds the slot, and refuses what belongs to it."""
+    area = slice(4096, 4096 + int(metadata(volume)["config"]["json_size"]))
+    free = volume.read_bytes()[area].count(0)
+    import_token(volume, {"type": "of-somebody", "keyslots": [], "fill": "x" * (free - 1024)})
+    before = standing(volume)
+    with pytest.raises(CryptsetupFailed, match="token"):
+        enrolled(acts, volume, tmp_path)
+    assert (standing(volume), entries(acts)) == (before, ())
+    assert not list(tmp_path.glob("luks/*/journal.json"))
+    cryptsetup("token", "remove", "--token-id", 0, volume)
     assert enrolled(acts, volume, tmp_path)["changed"]
 
 
@@ -158,7 +201,7 @@ def test_a_header_that_was_destroyed_meanwhile_comes_from_its_backup(acts, volum
 
     before = metadata(volume)
     with pytest.raises(KeyNotFound):
-        enroll(Failing(acts, "unseal", destroy), volume, tmp_path, lambda: PASSPHRASE, Binding(), NO_PIN)
+        enroll(Failing(acts, "unseal", destroy), volume, tmp_path, person, Binding(), NO_PIN)
     assert metadata(volume) == before
     assert opens(volume, PASSPHRASE)
     assert entries(acts) == ()
@@ -168,7 +211,7 @@ def test_a_header_that_was_destroyed_meanwhile_comes_from_its_backup(acts, volum
 def test_a_pin_that_nobody_can_type_seals_nothing(acts, volume, tmp_path, pin):
     before = metadata(volume)
     with pytest.raises(BadRequest, match="PIN"):
-        enroll(acts, volume, tmp_path, lambda: PASSPHRASE, Binding((), True), Secret(pin))
+        enroll(acts, volume, tmp_path, person, Binding((), True), Secret(pin))
     assert metadata(volume) == before
     assert entries(acts) == ()
 
@@ -188,12 +231,12 @@ def test_a_slot_that_holds_another_key_is_no_persons_way(acts, volume, tmp_path)
 
 def test_the_last_way_of_a_person_stays(acts, volume, tmp_path):
     enrolled(acts, volume, tmp_path)
-    assert remove(acts, volume, tmp_path, lambda: PASSPHRASE)["changed"]
+    assert remove(acts, volume, tmp_path, person)["changed"]
     enrolled(acts, volume, tmp_path)
     cryptsetup("luksKillSlot", "-q", volume, 0)
     before = volume.read_bytes()
     with pytest.raises(OnlyTpmOpens):
-        remove(acts, volume, tmp_path, lambda: PASSPHRASE)
+        remove(acts, volume, tmp_path, person)
     assert volume.read_bytes() == before
 
 

@@ -18,7 +18,7 @@ from lms.apps.luks.token import Binding
 from lms.model.keys import Algorithm
 from lms.model.secret import Secret
 from tests.service.test_sealing import extend
-from tests.support.volumes import PASSPHRASE, Acting, metadata
+from tests.support.volumes import Acting, metadata, person
 
 pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).parents[2]
@@ -76,7 +76,7 @@ def unlock(root):
 @pytest.mark.parametrize("binding", [Binding(), Binding((7, 11)), Binding((), True), Binding((4, 7), True)], ids=str)
 def test_systemd_opens_a_volume_by_our_token(acts, archived, volume, tmp_path, unlock, binding):
     extend(archived, 7)
-    enroll(acts, volume, tmp_path / "apps", lambda: PASSPHRASE, binding, PIN)
+    enroll(acts, volume, tmp_path / "apps", person, binding, PIN)
     code, said = unlock(archived, volume, PIN if binding.pin else None)
     assert code == 0, said
     assert len(metadata(volume)["keyslots"]) == 3
@@ -88,7 +88,7 @@ def test_systemd_opens_a_volume_by_our_token(acts, archived, volume, tmp_path, u
 
 def test_systemd_opens_a_volume_below_an_rsa_key(platform, volume, tmp_path, unlock, token):
     platform.provision(token, algorithm=Algorithm.RSA_2048)
-    enroll(Acting(platform), volume, tmp_path / "apps", lambda: PASSPHRASE, Binding((7,), True), PIN)
+    enroll(Acting(platform), volume, tmp_path / "apps", person, Binding((7,), True), PIN)
     (found,) = metadata(volume)["tokens"].values()
     assert found["tpm2-primary-alg"] == "rsa"
     code, said = unlock(platform, volume, PIN)
@@ -98,7 +98,7 @@ def test_systemd_opens_a_volume_below_an_rsa_key(platform, volume, tmp_path, unl
 def test_systemd_opens_it_on_the_next_tpm_and_not_before_the_key_is_back(
     acts, archived, volume, tmp_path, unlock, machines, token
 ):
-    enroll(acts, volume, tmp_path / "apps", lambda: PASSPHRASE, Binding(), PIN)
+    enroll(acts, volume, tmp_path / "apps", person, Binding(), PIN)
     archived.archive()
     new = machines(disk_of=archived.directory)
     assert unlock(new, volume)[0] != 0

@@ -27,26 +27,22 @@ from lms.model.secret import Secret
 from lms.service.acts import ACTS, Call
 from lms.service.setting import NO_SECRET
 from tests.support.containers import PASSWORD
-from tests.support.volumes import PASSPHRASE
+from tests.support.volumes import person
 
 RECORDS: Final = "apps"
 """Below the directory of an application's things: what we keep of it."""
 
 
-def _passphrase() -> Secret:
-    return PASSPHRASE
-
-
 def _enroll(acts: Any, ours: Path, pcrs: list[int]) -> None:
-    enroll(acts, ours / "volume", ours / RECORDS, _passphrase, Binding(tuple(pcrs)), NO_SECRET)
+    enroll(acts, ours / "volume", ours / RECORDS, person, Binding(tuple(pcrs)), NO_SECRET)
 
 
 def _reseal(acts: Any, ours: Path) -> None:
-    reseal(acts, ours / "volume", ours / RECORDS, _passphrase, lambda: NO_SECRET)
+    reseal(acts, ours / "volume", ours / RECORDS, person, lambda: NO_SECRET)
 
 
 def _remove(acts: Any, ours: Path) -> None:
-    remove(acts, ours / "volume", ours / RECORDS, _passphrase)
+    remove(acts, ours / "volume", ours / RECORDS, person)
 
 
 def _evm(acts: Any, ours: Path, master: str, replace: bool) -> None:

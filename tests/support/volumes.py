@@ -14,8 +14,24 @@ from lms.service.acts import ACTS, Call
 from tests.support.platform import Platform
 
 PASSPHRASE = Secret(b"the passphrase of a person")
+PIN, NO_PIN = Secret(b"0815"), Secret(b"")
 # Slow functions against guessing are nothing to a test.
 _FAST = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
+
+
+def person() -> Secret:
+    """Whoever is asked for a passphrase knows it."""
+    return PASSPHRASE
+
+
+def pin() -> Secret:
+    """Whoever is asked for a PIN knows it."""
+    return PIN
+
+
+def nobody() -> Secret:
+    """Nobody is there to be asked, and nobody has to be."""
+    raise AssertionError("nothing has to be asked for")
 
 
 def cryptsetup(*words: object, given: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:
