@@ -35,10 +35,12 @@ from tests.support.volumes import (
     PASSPHRASE,
     add_passphrase,
     cryptsetup,
+    import_token,
     make_volume,
     metadata,
     opens,
     person,
+    rewrite_token,
 )
 
 
