@@ -117,7 +117,7 @@ def _look_at_volumes(
     alone = []
     for path in _volumes(scope, disks, sight):
         with sight.trying():
-            closed, items = judge_volume(path, machine, scope.records)
+            closed, items = judge_volume(acts, path, machine, scope.records)
             alone += [str(path)] if closed else []
             kept: bool | None = None
             if any(item.verdict.state is State.PROTECTED for item in items):

@@ -49,6 +49,11 @@ class Machine:
         return self.status.get("state")
 
     @property
+    def key_is_here(self) -> bool:
+        """Whether the recoverable key is in this TPM."""
+        return self.state not in (None, Health.UNPROVISIONED.value, Health.RESTORE_NEEDED.value)
+
+    @property
     def package(self) -> bool:
         """Whether a package was ever made; supposed where the caller is not told."""
         return "archived" in self.status or "sequence" not in self.status

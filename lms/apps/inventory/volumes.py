@@ -9,18 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from lms.apps.acts import Acts
 from lms.apps.inventory.bond import Bond, Item, Kind, State, Verdict
 from lms.apps.inventory.clevis import read_clevis_token
 from lms.apps.inventory.judging import judge
 from lms.apps.inventory.machine import Machine
+from lms.apps.luks.checking import outdated
 from lms.apps.luks.header import slots_of
 from lms.apps.luks.records import is_known
-from lms.apps.luks.token import TYPE, read_parent
+from lms.apps.luks.token import TYPE, read_parent, read_token
 from lms.apps.luks.volume import Volume
 from lms.errors import (
     CryptsetupFailed,
     FileProblem,
     HeaderDamaged,
+    LmsError,
     MalformedStructure,
     ProgramNotStarted,
     VolumeReencrypting,
@@ -34,7 +37,7 @@ _A_KEY: Final[Mapping[Kind, str]] = {
 }
 
 
-def judge_volume(path: Path, machine: Machine, records: Path) -> tuple[bool, list[Item]]:
+def judge_volume(acts: Acts, path: Path, machine: Machine, records: Path) -> tuple[bool, list[Item]]:
     """Whether only a TPM opens a volume, and its tokens; one that cannot be read is unknown.
 
     `records` is the directory of what `luks enroll` wrote down. Raises FileProblem where there is no volume, NotLuks2
@@ -47,10 +50,14 @@ def judge_volume(path: Path, machine: Machine, records: Path) -> tuple[bool, lis
         if not path.exists():
             raise
         return False, [Item(Kind.LUKS_TOKEN, str(path), Verdict(State.UNKNOWN, str(error)))]
-    opening = (token for token in header.tokens.values() if header.opening & set(slots_of(token)))
-    bonds = [replace(bond, enrolled=enrolled) for token in opening for bond in read_bonds(token)]
-    items = [replace(judge(bond, str(path), machine), alone=not header.persons) for bond in bonds]
-    saved = next((item.verdict for item in items if item.verdict.state is not State.LOST), None)
+    items = []
+    for token in header.tokens.values():
+        for bond in read_bonds(token) if header.opening & set(slots_of(token)) else ():
+            item = judge(replace(bond, enrolled=enrolled), str(path), machine)
+            item = replace(item, alone=not header.persons)
+            items.append(_compared(acts, token, item) if machine.key_is_here and _is_ours(item) else item)
+    verdicts = sorted((item.verdict for item in items), key=lambda one: one.state is not State.PROTECTED)
+    saved = next((verdict for verdict in verdicts if verdict.state is not State.LOST), None)
     judged = [item if item.verdict.state is not State.LOST else _told(item, saved) for item in items]
     return not header.persons, judged
 
@@ -75,6 +82,25 @@ def _systemd(token: Mapping[str, Any]) -> Bond:
     return Bond(Kind.LUKS_TOKEN, parent.handle, parent.name, pcrs)
 
 
+def _is_ours(item: Item) -> bool:
+    """Whether it comes back with the recoverable key."""
+    return item.verdict.state in (State.PROTECTED, State.STALE)
+
+
+def _compared(acts: Acts, token: Mapping[str, Any], item: Item) -> Item:
+    """What opens no more with the PCRs of now has to be sealed anew; where only it opens the volume, nobody can."""
+    try:
+        reason = outdated(acts, read_token(token))
+    except LmsError as error:
+        return replace(item, verdict=Verdict(State.UNKNOWN, f"nobody could say whether its PCRs changed: {error}"))
+    if reason is None:
+        return item
+    if item.alone:
+        return replace(item, verdict=Verdict(State.LOST, reason))
+    verb = "reseal" if item.bond is not None and item.bond.enrolled else "enroll"
+    return replace(item, verdict=Verdict(State.STALE, reason, f"lmsctl luks {verb} {shlex.quote(item.where)}"))
+
+
 def with_old_header(item: Item) -> Item:
     """What comes back, but whose header in the packages is not that of the disk."""
     if item.verdict.state is not State.PROTECTED:
@@ -91,4 +117,5 @@ def _told(item: Item, saved: Verdict | None) -> Item:
     if not item.alone:
         return replace(item, verdict=replace(verdict, reason=f"{verdict.reason}; a passphrase opens the volume still"))
     reason = f"{verdict.reason}; nothing else opens the volume: its data would be lost"
-    return replace(item, verdict=Verdict(verdict.state, reason, _A_KEY[item.kind].format(shlex.quote(item.where))))
+    act = _A_KEY[item.kind].format(shlex.quote(item.where)) if verdict.act else ""
+    return replace(item, verdict=Verdict(verdict.state, reason, act))

@@ -10,10 +10,13 @@ from lms.apps.acts import Acts, Answer
 from lms.apps.luks.changing import Change
 from lms.apps.luks.listing import described
 from lms.apps.luks.ours import Found, Home
+from lms.apps.luks.sealing import policy_of
+from lms.apps.luks.token import Token
 from lms.errors import AuthFailed, BlobRefused, LmsError, PcrsDiffer, TokenUseless, VolumeNotEnrolled
 from lms.model.secret import Secret
 
 OTHERWISE: Final = "its header names other PCRs or another use of a PIN than it was enrolled with"
+_UNTOLD: Final = "its header does not say what it was bound to"
 
 
 def check(acts: Acts, path: Path, directory: Path, pin: Callable[[], Secret]) -> Answer:
@@ -53,20 +56,34 @@ def useless(change: Change, found: Found, home: Home, pin: Callable[[], Secret])
         return OTHERWISE
     if not home.has(found.token):
         return "it was sealed below a recoverable key that this machine has no more"
+    reason = outdated(change.acts, found.token)
+    if reason is not None:
+        return reason
     try:
         change.prove(found.slot, found.token, pin() if found.token.binding.pin else Secret(b""))
     except AuthFailed:
         if found.token.binding.pin:
             raise
-        return "its header does not say what it was bound to"
+        return _UNTOLD
     except PcrsDiffer:
-        numbers = ", ".join(map(str, found.token.binding.pcrs))
-        return f"PCR {numbers} had other values when it was sealed: board, firmware, its settings or the boot changed"
+        return _changed(found.token)
     except BlobRefused:
         return "its sealed object was altered"
     except TokenUseless as error:
         return _words(error)
     return None
+
+
+def outdated(acts: Acts, token: Token) -> str | None:
+    """Why a token does not open with the PCRs of now, in words; None where those are as they were. Unseals nothing."""
+    if token.policy == policy_of(acts, token.binding):
+        return None
+    return _changed(token) if token.binding.pcrs else _UNTOLD
+
+
+def _changed(token: Token) -> str:
+    numbers = ", ".join(map(str, token.binding.pcrs))
+    return f"PCR {numbers} had other values when it was sealed: board, firmware, its settings or the boot changed"
 
 
 def _words(error: LmsError) -> str:

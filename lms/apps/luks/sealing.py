@@ -41,7 +41,8 @@ def _listed(numbers: tuple[int, ...]) -> str:
     return ",".join(map(str, numbers))
 
 
-def _policy(acts: Acts, binding: Binding) -> bytes:
+def policy_of(acts: Acts, binding: Binding) -> bytes:
+    """The digest of what opening takes, with the PCRs as they are now. Raises the TPM's errors."""
     policy = EMPTY
     if binding.pcrs:
         answer, _ = acts("pcrs", {"pcrs": _listed(binding.pcrs)})
@@ -53,7 +54,7 @@ def seal_passphrase(acts: Acts, label: str, binding: Binding, pin: Secret) -> tu
     """A new passphrase and the token that opens it; its object is registered under the label. Raises BadRequest."""
     if binding.pin and not re.fullmatch(rb"[^\0-\x1f]+", pin.reveal()):
         raise BadRequest("cannot use this PIN: it is empty, or has characters that nobody types at boot")
-    secret, policy = secrets.token_bytes(_SECRET_SIZE), _policy(acts, binding)
+    secret, policy = secrets.token_bytes(_SECRET_SIZE), policy_of(acts, binding)
     salt = secrets.token_bytes(_SALT_SIZE) if binding.pin else b""
     inputs = {DATA: secret} | ({PASSWORD: _authorisation(pin, salt)} if binding.pin else {})
     options = {"application": APPLICATION, "label": label, "policy": policy.hex()}

@@ -23,6 +23,7 @@ from lms.wire.tpm.public import ALG_RSA, read_public
 TYPE: Final = "systemd-tpm2"
 _BANK: Final = "sha256"
 _PCRS: Final = 24
+_THEIRS: Final = frozenset({"tpm2_pubkey", "tpm2_pcrlock"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def read_token(token: Mapping[str, Any]) -> Token:
         pcrs = tuple(number for number in range(_PCRS) if number in token["tpm2-pcrs"])
         if len(pcrs) != len(token["tpm2-pcrs"]):
             raise MalformedStructure("cannot read a token: it names PCRs that there are not")
-        if token["type"] != TYPE or (pcrs and token["tpm2-pcr-bank"] != _BANK) or "tpm2_pubkey" in token:
+        if token["type"] != TYPE or (pcrs and token["tpm2-pcr-bank"] != _BANK) or _THEIRS & token.keys():
             raise MalformedStructure("cannot read a token: systemd made it, in a way that is not ours")
         blob = Reader(_bytes(token["tpm2-blob"]))
         key = SealedObject(private=sized(blob.sized()), public=sized(blob.sized()))

@@ -16,9 +16,11 @@ from lms.apps.inventory import judging, machine
 from lms.apps.inventory.bond import Kind, State
 from lms.apps.inventory.examining import Scope, examine
 from lms.apps.inventory.losing import Event, losses
+from lms.apps.luks.checking import check
 from lms.apps.luks.enrolling import enroll
+from lms.apps.luks.resealing import reseal
 from lms.apps.luks.token import Binding
-from lms.errors import Blame, TpmUnavailable
+from lms.errors import Blame, TokenUseless, TpmUnavailable
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE
 from lms.model.packages import DestinationKind
 from lms.model.secret import Secret
@@ -28,7 +30,7 @@ from tests.service.test_sealing import extend
 from tests.support.foreign import Foreign, ProgramFailed
 from tests.support.platform import OWNER_AUTH, lmsctl
 from tests.support.tpm_keys import TpmKeys
-from tests.support.volumes import PASSPHRASE, Acting, add_passphrase, cryptsetup
+from tests.support.volumes import PASSPHRASE, Acting, add_passphrase, cryptsetup, rewrite_token
 
 DRSK = f"{DRSK_HANDLE:#x}"
 PROTECTED, STALE, LOST, UNKNOWN = (state.value for state in State)
@@ -273,6 +275,83 @@ def test_another_board_takes_what_its_pcrs_alone_open(acts, archived, volume, tm
     (row,) = losses(Event.BOARD_SWAP, seen(acts, volume))["loses"]
     assert "its data would be lost" in row["reason"]
     assert losses(Event.CLEAR, seen(acts, volume))["loses"] == []
+
+
+PIN = Secret(b"a PIN")
+
+
+def of_volume(examined, volume) -> tuple[str, str, str]:
+    """State, reason and act of its only token."""
+    (row,) = [row for row in examined.answer()["bound"] if row["where"] == str(volume)]
+    return row["state"], row["reason"], row.get("act", "")
+
+
+@pytest.mark.parametrize("binding", [Binding((7,)), Binding((4, 7), True)], ids=str)
+def test_a_volume_whose_pcrs_are_others_on_the_next_board_is_stale(
+    acts, archived, volume, tmp_path, seen, machines, token, binding
+):
+    extend(archived, 7)
+    enroll(acts, volume, tmp_path / "apps", lambda: PASSPHRASE, binding, PIN)
+    archived.archive()
+    assert of_volume(seen(acts, volume), volume)[0] == PROTECTED
+    new = machines(disk_of=archived.directory)
+    assert of_volume(seen(Acting(new), volume), volume)[2] == "lmsctl restore --token FILE", "first things first"
+    new.restore(token, archived.packages[-1].read_bytes())
+    state, reason, act = of_volume(seen(Acting(new), volume), volume)
+    assert (state, act) == (STALE, f"lmsctl luks reseal {volume}")
+    with pytest.raises(TokenUseless) as refused:
+        check(Acting(new), volume, tmp_path / "apps", lambda: PIN)
+    assert str(refused.value).endswith(f": {reason}"), "in the words of `luks check`"
+    reseal(Acting(new), volume, tmp_path / "apps", lambda: PASSPHRASE, lambda: PIN)
+    new.archive()
+    assert of_volume(seen(Acting(new), volume), volume)[0] == PROTECTED
+
+
+def test_pcrs_that_changed_are_told_without_a_pin_and_before_it_is_archived(acts, archived, volume, tmp_path, seen):
+    enroll(acts, volume, tmp_path / "apps", lambda: PASSPHRASE, Binding((7,), True), PIN)
+    extend(archived, 7)
+    acts.verbs.clear()
+    assert of_volume(seen(acts, volume), volume)[::2] == (STALE, f"lmsctl luks reseal {volume}")
+    assert not {"unseal", "retrieve"} & set(acts.verbs)
+    shutil.rmtree(tmp_path / "apps")
+    assert of_volume(seen(acts, volume), volume)[::2] == (STALE, f"lmsctl luks enroll {volume}")
+
+
+def test_a_policy_that_systemd_would_refuse_is_told_as_luks_check_tells_it(acts, archived, volume, tmp_path, seen):
+    enrolled(acts, volume, tmp_path)
+    archived.archive()
+    rewrite_token(volume, **{"tpm2-policy-hash": "ab" * 32})
+    state, reason, _ = of_volume(seen(acts, volume), volume)
+    with pytest.raises(TokenUseless, match="its header does not say what it was bound to") as refused:
+        check(acts, volume, tmp_path / "apps", lambda: PIN)
+    assert (state, str(refused.value).rpartition(": ")[2]) == (STALE, reason)
+
+
+def test_a_volume_that_only_pcrs_of_before_open_is_lost(acts, archived, volume, tmp_path, seen):
+    enrolled(acts, volume, tmp_path, 7)
+    the_tpm_alone(volume)
+    extend(archived, 7)
+    archived.archive()
+    state, reason, act = of_volume(seen(acts, volume), volume)
+    assert (state, act) == (LOST, "")
+    assert reason.startswith("PCR 7 ")
+    assert reason.endswith("its data would be lost")
+
+
+def test_pcrs_that_nobody_can_read_protect_nothing(acts, archived, volume, tmp_path, seen):
+    enrolled(acts, volume, tmp_path, 7)
+    archived.archive()
+
+    def blind(verb, options, *others):
+        if verb == "pcrs":
+            raise TpmUnavailable("cannot read the PCRs: the TPM does not answer")
+        return acts(verb, options, *others)
+
+    state, reason, _ = of_volume(seen(blind, volume), volume)
+    assert state == UNKNOWN
+    assert reason.endswith("cannot read the PCRs: the TPM does not answer")
+    rewrite_token(volume, **{"tpm2-pcr-bank": "sha1"})
+    assert of_volume(seen(acts, volume), volume)[0] == UNKNOWN
 
 
 def test_what_survives_a_clear_is_what_is_told(archived, seen, tmp_path):
