@@ -162,10 +162,13 @@ def test_a_machine_with_another_recoverable_key_seals_its_volumes_anew(bench, vo
     assert anew.check(pin)["opens"]
 
 
-def test_the_header_that_packages_carry_brings_a_volume_back(bench, archived, volume, tmp_path):
+def test_the_header_that_packages_carry_brings_a_volume_back(bench, archived, volume, platform, token, tmp_path):
+    """On a machine that knows nothing but the newest package."""
     bench.enroll(person, Binding(), PIN)
+    archived.archive()
+    platform.restore(token, archived.packages[-1].read_bytes(), confirmed_key=archived.state.require_drsk().name.digits)
     uuid = cryptsetup("luksUUID", volume).stdout.decode().strip()
-    kept = retrieve(archived.setting, ROOT, Where("luks", uuid), OWNER_AUTH, NO_SECRET)["data"].reveal()
+    kept = retrieve(platform.setting, ROOT, Where("luks", uuid), OWNER_AUTH, NO_SECRET)["data"].reveal()
     assert len(kept) < 1 << 20
     with volume.open("r+b") as file:
         file.write(bytes(1 << 20))
@@ -173,7 +176,8 @@ def test_the_header_that_packages_carry_brings_a_volume_back(bench, archived, vo
     (tmp_path / "header").write_bytes(gzip.decompress(kept))
     cryptsetup("luksHeaderRestore", "-q", volume, "--header-backup-file", tmp_path / "header")
     assert opens(volume, PASSPHRASE)
-    assert bench.check(nobody)["opens"]
+    for machine in (Bench(Acting(platform), volume, tmp_path / "other"), bench):
+        assert machine.check(nobody)["opens"]
 
 
 def test_a_header_that_changed_is_kept_anew(bench, volume):

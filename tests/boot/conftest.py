@@ -22,12 +22,13 @@ from tests.support.swtpm import LocalCa, SoftwareTpm
 
 @dataclass
 class Booting:
-    """A machine at boot; `agent` saw the questions that the last `look` asked."""
+    """A machine at boot; `agent` saw the questions that the last `look` asked, `tcti` is another way to its TPM."""
 
     platform: Platform
     boot: Path
     token: Path
     maker: LocalCa
+    tcti: str | None = None
     agent: PasswordAgent = field(init=False)
 
     @property
@@ -35,7 +36,7 @@ class Booting:
         """Its configuration."""
         roots = f'["{self.maker.root}", "{self.maker.issuer}"]'
         place, boot = f'"{self.token}"', f'"{self.boot}"'
-        return self.platform.write_config(ek_roots=roots, recovery_directory=boot, recovery_token=place)
+        return self.platform.write_config(self.tcti, ek_roots=roots, recovery_directory=boot, recovery_token=place)
 
     def look(self, *answers: bytes | None, **environment: str) -> Said:
         """Run `lms.early`, where somebody answers so."""

@@ -25,7 +25,9 @@ from lms.service.diagnosis import Reason, diagnose
 from lms.service.setting import NO_SECRET
 from lms.wire.tpm.public import name_of
 from tests.support.platform import OWNER_AUTH, PASSWORD, PRECIOUS
+from tests.support.proxy import CuttingProxy, WithoutCommand
 
+READ_PUBLIC = 0x173
 WRONG = b"not the password"
 
 
@@ -38,6 +40,16 @@ def test_a_key_that_is_in_its_place_needs_nothing(booting):
     machine = booting(own=True)
     said = machine.look()
     assert (said.exit_code, said.stdout, said.stderr) == (0, "", "")
+
+
+def test_the_look_costs_one_command_which_reads_a_public_area(booting):
+    machine = booting(own=True)
+    line = CuttingProxy(machine.platform.machine.path, lambda: None)
+    lacking = WithoutCommand(machine.platform.machine.path, READ_PUBLIC)
+    for proxy, exit_code in ((line, 0), (lacking, TpmUnavailable.blame.value)):
+        with proxy:
+            machine.tcti = proxy.tcti
+            assert (machine.look().exit_code, proxy.commands) == (exit_code, 1)
 
 
 def test_a_machine_that_archived_nothing_has_nothing_to_look_for(booting):
@@ -56,6 +68,8 @@ def test_without_a_token_to_be_seen_it_ends_at_once_and_says_why(booting):
 
 def test_the_key_comes_back_from_the_recovery_copy(booting, child):
     machine = booting()
+    for other in (machine.platform.state_directory / "package.xml", *machine.platform.packages):
+        other.unlink()  # the state's own goes before the copy, and a newer one of an archive
     said = machine.look(PASSWORD)
     assert (said.exit_code, said.stderr) == (0, "lms.early.restoring: the recoverable key is back\n")
     assert machine.platform.unseal(child) == PRECIOUS
