@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
+
+# No clock is before the day of this release (PROTOCOL §5); each release sets it.
+RELEASED: Final = datetime(2025, 6, 1, tzinfo=UTC)
 
 DEFAULT_CONFIG: Final = "/etc/lms/lms.toml"
 DEFAULT_STATE_DIRECTORY: Final = "/var/lib/lms"

@@ -9,7 +9,6 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,11 +41,6 @@ class Brought:
     hand_out: Callable[[str, bytes, bytes], Answer]
     annex: bytes | None = None
     facts: Answer = field(default_factory=dict)
-
-
-def now() -> datetime:
-    """The station's time, to the second."""
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 def configuration_of(arguments: argparse.Namespace) -> Configuration:

@@ -6,12 +6,12 @@ Both do what is missing and no more. Where its keys are is said here, and stands
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 from lms.adapters.store import AuthorityDirectory
+from lms.assembly import utc_now
 from lms.authority.desk import configuration_of
 from lms.authority.keys import Administrator, endorsement_auth_of, ensure_keys, make_keys, opened_keys
 from lms.config import AuthorityConfiguration, Configuration
@@ -39,10 +39,6 @@ _WHERE: Final = {
     Mode.SOFTWARE: "its keys lie in '{}': who copies them has them",
     Mode.TPM: "its TLS key lies in '{}', its vault in this TPM alone: both are needed, and the TPM cannot be copied",
 }
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 def authority_configuration(arguments: argparse.Namespace) -> AuthorityConfiguration:
@@ -84,7 +80,7 @@ def _ensure_request(store: AuthorityDirectory, identity: AuthorityIdentity) -> b
     kept = store.load_request()
     if kept is not None and read_authority_enrolment(kept).request_id == authority_request_id(identity):
         return kept
-    made = request_authority_enrolment(identity, _now())
+    made = request_authority_enrolment(identity, utc_now())
     store.save_request(made)
     return made
 
@@ -128,7 +124,7 @@ def enroll(arguments: argparse.Namespace) -> Answer:
         try:
             keys = opened_keys(configuration, identity, endorsement_auth_of(arguments))
             with keys as opened, vault.transaction() as transaction:
-                kept, changed = accept_authority_grant(identity, opened.opens, transaction, grant, owner, _now())
+                kept, changed = accept_authority_grant(identity, opened.opens, transaction, grant, owner, utc_now())
         finally:
             vault.close()
     return {

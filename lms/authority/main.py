@@ -6,9 +6,11 @@ import argparse
 import sys
 
 from lms.arguments import CommandLine, refuse_two_readers
+from lms.assembly import utc_now
 from lms.authority import keeper, serving, station, stationing, waiting, withdrawing
 from lms.errors import LmsError
 from lms.process import harden
+from lms.service.setting import check_clock
 from lms.terminal import complain, interrupted, show
 
 
@@ -99,6 +101,7 @@ def main() -> int:
     try:
         arguments = _parser().parse_args()
         refuse_two_readers(arguments)
+        check_clock(utc_now())
         show(arguments.run(arguments), as_json)
     except LmsError as error:
         return complain("lms-authority", error, as_json)

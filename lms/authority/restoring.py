@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from lms.authority.desk import MAX_FILE, Answer, Brought, digits_said, ek_roots, now, register_of, token_of, with_token
+from lms.assembly import utc_now
+from lms.authority.desk import MAX_FILE, Answer, Brought, digits_said, ek_roots, register_of, token_of, with_token
 from lms.authority.register import Register
 from lms.errors import BadRequest
 from lms.files import read_file
@@ -97,7 +98,7 @@ def approve_restore(arguments: argparse.Namespace, brought: Brought) -> Answer:
     )
     said = digits_said(arguments, facts)
     with register.locked():
-        begin = now()
+        begin = utc_now()
         order = RestorationOrder(
             request=request,
             annex=annex,

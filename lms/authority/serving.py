@@ -12,13 +12,14 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from threading import Event, Lock
 from typing import Any, Final
 
 from systemd.daemon import notify
 
 from lms.adapters.store import AuthorityDirectory
+from lms.assembly import utc_now
 from lms.authority.keeper import authority_configuration
 from lms.authority.keys import opened_keys
 from lms.authority.server import AuthorityServer
@@ -113,7 +114,7 @@ def _keeper(
         vault=vault,
         key=key,
         leaf=lambda: certificates.leaf,
-        now=lambda: datetime.now(UTC).replace(microsecond=0),
+        now=utc_now,
         monotonic=time.monotonic,
         limits=Limits(timedelta(days=configuration.retention_days), configuration.quota_mib * _MIB),
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from lms.assembly import utc_now
 from lms.authority.bringing import brought_from_queue
 from lms.authority.desk import (
     Answer,
@@ -23,7 +24,6 @@ from lms.authority.desk import (
     configuration_of,
     digits_said,
     ek_roots,
-    now,
     register_of,
     with_token,
 )
@@ -97,7 +97,7 @@ def _approve_enrolment(arguments: argparse.Namespace, brought: Brought) -> Answe
             vouch=arguments.vouch,
             replacement=arguments.replacement,
             trust_list=None if arguments.new_trust_list else register.trust_list(),
-            now=now(),
+            now=utc_now(),
             combined=arguments.combined,
         )
         answer = read_record(EnrolmentAnswer, with_token(arguments, "grant", order))

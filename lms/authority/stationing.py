@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from lms.adapters.store import StationDirectory
-from lms.authority.desk import Answer, Brought, configuration_of, digits_said, now, register_of, with_token
+from lms.assembly import utc_now
+from lms.authority.desk import Answer, Brought, configuration_of, digits_said, register_of, with_token
 from lms.errors import BadRequest, GrantMismatch, NotInitialised, UntrustedSigner, WrongRole
 from lms.files import create_file, is_there, locked, read_file
 from lms.model.keys import digits
@@ -111,7 +112,7 @@ def certify_station(arguments: argparse.Namespace, brought: Brought) -> Answer:
     said = digits_said(arguments, facts)
     with register.locked():
         trust_list = None if arguments.new_trust_list else register.trust_list()
-        order = StationOrder(brought.request, said, trust_list, now())
+        order = StationOrder(brought.request, said, trust_list, utc_now())
         answer = read_record(StationAnswer, with_token(arguments, "certify", order))
         parsed = x509.load_der_x509_certificate(answer.certificate)
         certificate = parsed.public_bytes(Encoding.PEM)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from lms.authority.desk import Answer, configuration_of, now, register_of, token_of, with_token
+from lms.assembly import utc_now
+from lms.authority.desk import Answer, configuration_of, register_of, token_of, with_token
 from lms.authority.keys import check_apart
 from lms.authority.queue import enrolled_station, opened_queues
 from lms.authority.register import Register
@@ -88,7 +89,7 @@ def _signed(
     """The newest trust list, which is in the register by now, and whether it is another one than before."""
     with register.locked():
         before = register.trust_list()
-        order = WithdrawalOrder(identity, pair, before, now())
+        order = WithdrawalOrder(identity, pair, before, utc_now())
         answer = read_record(WithdrawalAnswer, with_token(arguments, "withdraw", order))
         register.keep(answer.trust_list)
     return answer.trust_list, answer.trust_list != before

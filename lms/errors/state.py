@@ -149,7 +149,7 @@ class WeakerKey(LmsError):
 
 class ClockUnset(LmsError):
     blame = Blame.STATE
-    hint = "set the clock; it is earlier than something this platform already saw"
+    hint = "set the clock: it is earlier than this software, or than something that this machine already saw"
 
 
 class NotRegistered(LmsError):

@@ -71,8 +71,7 @@ def provision(setting: Setting, order: Provisioning, owner_auth: Secret) -> tupl
     """
     owner = confirm_owner(order.owner_document, order.fingerprint)
     state = before = setting.store.load()
-    if state is not None:
-        check_clock(setting, state)
+    check_clock(setting.now(), state)
     aside = order.new_platform and _is_clone(setting, state)
     state = None if aside else state
     found = setting.tpm.read_public(order.drsk_handle)

@@ -92,10 +92,9 @@ def restore_by_token(
     """
     state = setting.store.load()
     reason = diagnose(setting, state)
-    if state is not None:
-        check_clock(setting, state)
-        if read_owner(state.owner_document).fingerprint != order.owner.fingerprint:
-            raise OwnerMismatch("cannot restore with this token: the platform belongs to another owner")
+    check_clock(setting.now(), state)
+    if state is not None and read_owner(state.owner_document).fingerprint != order.owner.fingerprint:
+        raise OwnerMismatch("cannot restore with this token: the platform belongs to another owner")
     order = _with_newest_list(order, state)
     if state is not None and reason is Reason.INTACT and not _is_newer(order.package, state):
         if order.stolen:

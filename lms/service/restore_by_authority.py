@@ -113,8 +113,7 @@ def restore_by_authority(
     """
     state = setting.store.load()
     reason = diagnose(setting, state)
-    if state is not None:
-        check_clock(setting, state)
+    check_clock(setting.now(), state)
     if state is not None and reason is Reason.INTACT:
         setting.store.save_pending(None)
         finished = finish(setting, state, owner_auth, endorsement_auth)

@@ -16,6 +16,7 @@ from lms.model.owner import Owner
 from lms.model.platform import PlatformState
 from lms.model.secret import Secret
 from lms.model.trust import TrustList
+from lms.names import RELEASED
 from lms.ports import EndorsementKey, PackageArchive, PlatformStore, RecoveryPlace, RemoteAuthority, TokenOpener, Tpm
 from lms.wire.endorsement import check_endorsement_key
 from lms.wire.tpm.public import name_of
@@ -106,16 +107,20 @@ def provisioned(setting: Setting) -> PlatformState:
     if state is None:
         raise NotProvisioned("cannot do this before the platform is provisioned")
     state.require_drsk()
-    check_clock(setting, state)
+    check_clock(setting.now(), state)
     setting.tpm.trust_salt(state.srk_name)
     return state
 
 
-def check_clock(setting: Setting, state: PlatformState) -> None:
-    """Raises ClockUnset where the clock is behind what this platform already saw (PROTOCOL §5)."""
-    now = setting.now()
-    if now < state.time_floor:
-        raise ClockUnset(f"cannot trust the clock: it says {now:%Y-%m-%d}, but {state.time_floor:%Y-%m-%d} was seen")
+def check_clock(now: datetime, state: PlatformState | None = None) -> None:
+    """Raises ClockUnset where it is before the release of this software, or what its platform already saw (§5)."""
+    if now < RELEASED:
+        why = f"this software was released on {RELEASED:%Y-%m-%d}"
+    elif state is not None and now < state.time_floor:
+        why = f"{state.time_floor:%Y-%m-%d} was seen"
+    else:
+        return
+    raise ClockUnset(f"cannot trust the clock: it says {now:%Y-%m-%d}, but {why}")
 
 
 def genuine_ek(setting: TpmSetting, unverified_tpm: bool) -> EndorsementKey:
