@@ -90,8 +90,9 @@ def test_openssl_signs_with_a_key_that_was_made(bench, archived, algorithm):
     assert known["key"] == row["key"]
 
 
-def test_a_key_and_its_certificate_outlive_the_tpm(bench, archived, machines, token, files, tmp_path):
-    bench.add(Wanted())
+@pytest.mark.parametrize("algorithm", [None, "EC", "RSA"], ids=["made here", "EC, brought", "RSA, brought"])
+def test_a_key_and_its_certificate_outlive_the_tpm(bench, archived, machines, token, files, tmp_path, algorithm):
+    bench.add(Wanted() if algorithm is None else brought(files, algorithm=algorithm))
     given = certified(archived, bench, files)
     assert bench.add(given)["certificate"] == "CN=host.example"
     assert not bench.add(given)["changed"]

@@ -111,20 +111,38 @@ def test_the_tool_itself_adds_no_token_here(archived, ptool, store):
     assert b"0x2C2" in ptool(archived, "addtoken", store, *words, check=False).stderr
 
 
-@pytest.mark.parametrize("algorithm", [ApplicationAlgorithm.ECC_P256, ApplicationAlgorithm.RSA_2048])
-def test_keys_of_a_token_sign_here_and_on_the_next_tpm(
-    archived, machines, ptool, store, adding, signs, token, tmp_path, algorithm
-):
+def linked(algorithm: ApplicationAlgorithm, platform, ptool, store) -> list[str]:
+    """A key of `csp add` goes into the token as `web`; its file."""
+    key = store.parent / "web.pem"
+    add(Serving(platform), key, store.parent / "apps", Wanted(algorithm))
+    ptool(platform, "link", store, "--label=host", "--userpin=0815", "--key-label=web", key)
+    return [str(key)]
+
+
+def imported(platform, ptool, store) -> list[str]:
+    """A key that OpenSSL made goes into the token as `web`; no file of ours."""
+    key = store.parent / "traditional.key"
+    make_pkcs12(store.parent)
+    openssl("ec", "-in", store.parent / "soft.key", "-out", key)
+    named = ("--label=host", "--userpin=0815", "--key-label=web", f"--privkey={key}")
+    ptool(platform, "import", store, *named, "--algorithm=ecc")
+    return []
+
+
+@pytest.mark.parametrize(
+    "put",
+    [partial(linked, ApplicationAlgorithm.ECC_P256), partial(linked, ApplicationAlgorithm.RSA_2048), imported],
+    ids=["ecc-p256", "rsa-2048", "imported"],
+)
+def test_keys_of_a_token_sign_here_and_on_the_next_tpm(archived, machines, ptool, store, adding, signs, token, put):
     row = adding(user, officer)
     assert (row["token"], row["changed"]) == ("host", True)
     assert not adding(nobody, nobody)["changed"]
-    key = tmp_path / "web.pem"
-    add(Serving(archived), key, tmp_path / "apps", Wanted(algorithm))
-    ptool(archived, "link", store, "--label=host", "--userpin=0815", "--key-label=web", key)
+    paths = put(archived, ptool, store)
     assert signs(archived, "web")
     assert not signs(archived, "web", Secret(b"0816"))
     assert adding(nobody, nobody)["changed"]  # the store has one key more
-    assert [row["path"] for row in listed(Serving(archived))] == [str(key)]
+    assert [row["path"] for row in listed(Serving(archived))] == paths
     archived.archive()
     file = store / "tpm2_pkcs11.sqlite3"
     before = file.read_bytes()
@@ -138,17 +156,13 @@ def test_keys_of_a_token_sign_here_and_on_the_next_tpm(
     assert signs(new, "web")
 
 
-def test_the_tool_imports_keys_into_a_token_and_changes_its_pin(archived, ptool, store, adding, signs, tmp_path):
+def test_the_tool_imports_keys_into_a_token_and_changes_its_pin(archived, ptool, store, adding, signs):
     adding(user, officer)
-    make_pkcs12(tmp_path)
-    key = tmp_path / "traditional.key"
-    openssl("ec", "-in", tmp_path / "soft.key", "-out", key)
-    pins = ("--label=host", "--userpin=0815")
-    ptool(archived, "import", store, *pins, "--key-label=own", f"--privkey={key}", "--algorithm=ecc")
-    assert signs(archived, "own")
+    imported(archived, ptool, store)
+    assert signs(archived, "web")
     ptool(archived, "changepin", store, "--label=host", "--user=user", "--old=0815", "--new=4711")
-    assert signs(archived, "own", Secret(b"4711"))
-    assert not signs(archived, "own")
+    assert signs(archived, "web", Secret(b"4711"))
+    assert not signs(archived, "web")
     init = ptool(archived, "initpin", store, "--label=host", "--sopin=a longer one", "--userpin=1", check=False)
     assert b"0x2C2" in init.stderr
 
