@@ -11,6 +11,7 @@ from lms.errors import (
     CertificationInvalid,
     DigitsDiffer,
     MalformedStructure,
+    RegisterStale,
     RequestInvalid,
     SignatureInvalid,
     WrongDocument,
@@ -25,6 +26,8 @@ from lms.wire.enrolment import enrolment_id, read_authority_enrolment, read_plat
 from lms.wire.exchange_v1 import ENROLMENT_REQUEST
 from lms.wire.signature import sign
 from lms.wire.tpm.public import RECOVERY_ATTRIBUTES, SRK_ATTRIBUTES, Attributes
+from lms.wire.trust_list import read_trust_list
+from tests.service.test_elements_exchanged import elements_of, exchanged
 from tests.support.documents import (
     NOW,
     SoftwareSigner,
@@ -86,9 +89,21 @@ def their_software_request() -> EnrolmentRequest:
     return followed(request, THEIR_SOFT, THEIR_SOFT, THEIR_SOFT, THEIR_TLS)
 
 
+def with_all_of(mode: Mode, request: EnrolmentRequest) -> EnrolmentRequest:
+    """What an exchange takes from: also elements that no good request of the other mode, or of this owner, has."""
+    chip = their_request()
+    base = replace(request.base, ek=chip.base.ek, ek_certificates=(b"another",), trust_list_number=9)
+    part = replace(request.authority, ak=chip.authority.ak, vault_certify=chip.authority.vault_certify, mode=mode)
+    return replace(request, base=base, authority=part)
+
+
 PAIRS = {
     Mode.TPM: (authority_request(), their_request()),
     Mode.SOFTWARE: (software_authority_request(), their_software_request()),
+}
+FROM = {
+    Mode.TPM: with_all_of(Mode.SOFTWARE, their_request()),
+    Mode.SOFTWARE: with_all_of(Mode.TPM, their_software_request()),
 }
 _TPM, _SOFTWARE = Mode.TPM, Mode.SOFTWARE
 # (mode, element) → (path to it, what refuses it although the MA's own TLS key signed).
@@ -103,37 +118,50 @@ ELEMENTS = {
     (_TPM, "Signature"): ("authority.vault_certify.signature", CertificationInvalid),
     (_TPM, "TPM2_Certify"): ("authority.vault_certify", CertificationInvalid),
     (_TPM, "TLSPublic"): ("authority.tls_public", RequestInvalid),
+    (_TPM, "Mode"): ("authority.mode", RequestInvalid),
+    (_TPM, "TrustListNumber"): ("base.trust_list_number", RegisterStale),
     (_SOFTWARE, "RequestID"): ("base.request_id", RequestInvalid),
     (_SOFTWARE, "Nonce"): ("base.nonce", RequestInvalid),
     (_SOFTWARE, "MAID"): ("authority.ma_id", RequestInvalid),
     (_SOFTWARE, "Vault"): ("authority.vault", RequestInvalid),
     (_SOFTWARE, "TLSPublic"): ("authority.tls_public", RequestInvalid),
+    (_SOFTWARE, "Mode"): ("authority.mode", RequestInvalid),
+    (_SOFTWARE, "TrustListNumber"): ("base.trust_list_number", RegisterStale),
+    (_SOFTWARE, "EK"): ("base.ek", RequestInvalid),
+    (_SOFTWARE, "EKCertificates"): ("base.ek_certificates", RequestInvalid),
+    (_SOFTWARE, "AK"): ("authority.ak", RequestInvalid),
+    (_SOFTWARE, "TPM2_Certify"): ("authority.vault_certify", RequestInvalid),
 }
-elements = pytest.mark.parametrize(
-    ("mode", "path", "error"),
-    [(mode, path, error) for (mode, _), (path, error) in ELEMENTS.items()],
-    ids=[f"{mode.value}-{element}" for mode, element in ELEMENTS],
-)
+# What the MA's own word is enough for.
+SAID = {
+    (_TPM, "EKCertificates"): "base.ek_certificates",
+    (_TPM, "Address"): "authority.addresses",
+    (_SOFTWARE, "Address"): "authority.addresses",
+}
+ALL = ELEMENTS | {key: (path, None) for key, path in SAID.items()}
+
+
+def parametrised(table):
+    return pytest.mark.parametrize(
+        ("mode", "path", "error"),
+        [(mode, path, error) for (mode, _), (path, error) in table.items()],
+        ids=[f"{mode.value}-{element}" for mode, element in table],
+    )
+
+
+elements, every = parametrised(ELEMENTS), parametrised(ALL)
+said = pytest.mark.parametrize(("mode", "path"), [(mode, path) for (mode, _), path in SAID.items()])
 # What a refusal names; a vault is one of the keys of the RequestID, and what the AK certifies.
 NAMED = {
     "base.request_id": "RequestID",
     "base.nonce": "Nonce",
     "authority.ma_id": "its ID",
     "authority.tls_public": "TLSPublic",
+    "authority.mode": "mode '",
+    "base.trust_list_number": "trust list 9",
+    "base.ek_certificates": "'software' with",
 }
-# What no RequestID binds: only the signature does.
-UNBOUND = ["authority.addresses", "base.trust_list_number", "base.ek_certificates"]
 modes = pytest.mark.parametrize("mode", Mode)
-
-
-def exchanged(into, source, path):
-    """`into` with the one part at `path` taken from `source`."""
-    head, _, rest = path.partition(".")
-    part = getattr(source, head)
-    if rest:
-        part = exchanged(getattr(into, head), part, rest)
-    assert getattr(into, head) != part
-    return replace(into, **{head: part})
 
 
 def with_part(request: EnrolmentRequest, **changes) -> EnrolmentRequest:
@@ -159,6 +187,11 @@ def approve(document, shown):
     return grant(order, WORLD.owner, WORLD.keys)
 
 
+def listed(answer):
+    """The register after a grant."""
+    return read_trust_list(answer.trust_list, WORLD.owner)
+
+
 @modes
 def test_the_untouched_requests_are_granted(mode):
     mine, other = PAIRS[mode]
@@ -168,36 +201,43 @@ def test_the_untouched_requests_are_granted(mode):
     assert approve(signed(other, signer_of(THEIR_CHIP.id, THEIR_TLS.private)), other).grant
 
 
-@elements
-def test_the_signature_does_not_fit_an_exchanged_element(mode, path, error):
-    mine, other = PAIRS[mode]
-    with pytest.raises((SignatureInvalid, error)):
-        approve(under_the_kept_signature(mine, exchanged(mine, other, path)), mine)
-
-
 @modes
-@pytest.mark.parametrize("path", UNBOUND)
-def test_the_signature_binds_what_the_request_id_does_not(mode, path):
-    mine, other = PAIRS[mode]
-    other = replace(other, base=replace(other.base, trust_list_number=9, ek_certificates=(b"another",)))
-    with pytest.raises((SignatureInvalid, RequestInvalid)):
-        approve(under_the_kept_signature(mine, exchanged(mine, other, path)), mine)
+def test_each_element_of_a_request_is_exchanged(mode):
+    here = {path for (where, _), (path, _) in ALL.items() if where is mode}
+    assert set(elements_of(PAIRS[mode][0])) - {"platform"} <= here
 
 
-@elements
+@every
+def test_the_signature_does_not_fit_an_exchanged_element(mode, path, error):
+    mine = PAIRS[mode][0]
+    judged_before = tuple({error} & {RequestInvalid, CertificationInvalid})
+    with pytest.raises((SignatureInvalid, *judged_before)):
+        approve(under_the_kept_signature(mine, exchanged(mine, FROM[mode], path)), mine)
+
+
+@every
 def test_a_stranger_cannot_sign_an_exchanged_element(mode, path, error):
-    mine, other = PAIRS[mode]
-    request = exchanged(mine, other, path)
+    mine = PAIRS[mode][0]
+    request = exchanged(mine, FROM[mode], path)
     with pytest.raises((RequestInvalid, CertificationInvalid)):
         approve(signed(request, signer_of(request.authority.ma_id, ATTACKER)), mine)
+
+
+@said
+def test_what_an_authority_says_of_itself_is_granted_and_changes_nothing_else(mode, path):
+    mine = PAIRS[mode][0]
+    request = exchanged(mine, FROM[mode], path)
+    (entry,), (known,) = (listed(approve(signed(r), mine)).authorities for r in (request, mine))
+    assert entry.addresses == request.authority.addresses
+    assert replace(entry, addresses=known.addresses, approvals=known.approvals) == known
 
 
 @elements
 def test_an_exchanged_element_does_not_fit_the_others(mode, path, error):
     """Even where the MA's own TLS key signed it; what does not fit is named."""
-    mine, other = PAIRS[mode]
-    with pytest.raises(error, match=NAMED.get(path, "Vault|keys")):
-        approve(signed(exchanged(mine, other, path)), mine)
+    mine = PAIRS[mode][0]
+    with pytest.raises(error, match=NAMED.get(path, "Vault|keys|'software' with")):
+        approve(signed(exchanged(mine, FROM[mode], path)), mine)
 
 
 @modes

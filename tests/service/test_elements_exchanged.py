@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from lms.errors import (
     RequestInvalid,
     SignatureInvalid,
 )
-from lms.model.exchange import EnrolmentRequest
+from lms.model.exchange import BirthEvidence, EnrolmentRequest
 from lms.model.keys import digits
 from lms.model.release import EnrolmentOrder
 from lms.service.granting import grant
@@ -21,11 +22,13 @@ from lms.wire.certificates import self_issue
 from lms.wire.enrolment import enrolment_id, read_platform_enrolment
 from lms.wire.exchange_v1 import ENROLMENT_REQUEST
 from lms.wire.signature import sign
+from lms.wire.token_v1 import read_sheet
+from lms.wire.trust_list import read_trust_list
 from tests.support.documents import NOW, SoftwareSigner, make_package, make_platform, private_key
 from tests.support.exchange import attested, platform_request, signed_trust_list
 
 OURS, THEIRS = make_platform(), make_platform("other")
-ATTACKER = private_key("attacker")
+ATTACKER, LISTED = private_key("attacker"), signed_trust_list()
 _OTHER_NONCE = b"other nonce here"
 
 
@@ -42,10 +45,8 @@ def their_request() -> EnrolmentRequest:
     """The good request of another platform of the same owner."""
     p, born = THEIRS, make_package(THEIRS).migrating_keys[0].certification
     whole = platform_request()
-    drsk = replace(
-        whole.platform.drsk, public=p.drsk.public, creation_data=born.creation_data, attestation=born.attestation
-    )
-    base = replace(whole.base, nonce=_OTHER_NONCE, ek=p.ek.public)
+    drsk = BirthEvidence(p.drsk.public, born.creation_data, born.attestation, b"another")
+    base = replace(whole.base, nonce=_OTHER_NONCE, ek=p.ek.public, ek_certificates=(b"another",), trust_list_number=3)
     part = replace(
         whole.platform,
         platform_id=p.id,
@@ -80,7 +81,15 @@ ELEMENTS = {
     "DRSK-Attest": ("platform.drsk.attestation.attest", CertificationInvalid),
     "DRSK-Signature": ("platform.drsk.attestation.signature", CertificationInvalid),
 }
+# What the platform's own word is enough for: it tells what it knows, and shows what vouches for it.
+SAID = {
+    "EKCertificates": "base.ek_certificates",
+    "TrustListNumber": "base.trust_list_number",
+    "DRSK-AKCertificate": "platform.drsk.ak_certificate",
+}
 elements = pytest.mark.parametrize(("path", "error"), ELEMENTS.values(), ids=ELEMENTS)
+PATHS = {name: path for name, (path, _) in ELEMENTS.items()} | SAID
+every = pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 
 
 # What a refusal names: the element, or else what it is a part of, or certifies.
@@ -92,6 +101,16 @@ NAMED = {
 
 def named(path: str) -> str:
     return next(word for element, word in NAMED.items() if element in path.split("."))
+
+
+def elements_of(part, at="") -> Iterator[str]:
+    """Paths to all that a request has, down to what has no parts."""
+    for field in fields(part):
+        value, path = getattr(part, field.name), at + field.name
+        if is_dataclass(value):
+            yield from elements_of(value, f"{path}.")
+        else:
+            yield path
 
 
 def exchanged(into, source, path):
@@ -123,8 +142,18 @@ def under_a_key_of_the_attacker(platform_id) -> SoftwareSigner:
 
 def approve(document, shown=None):
     """What the approver does who reads the digits at the machine; vouching, so that no EK certificate helps."""
-    order = EnrolmentOrder(document, digits(shown or MINE.base.request_id), (), True, signed_trust_list(), NOW)
+    order = EnrolmentOrder(document, digits(shown or MINE.base.request_id), (), True, LISTED, NOW)
     return grant(order, OURS.world.owner, OURS.world.keys)
+
+
+def granted(document):
+    """What the owner's word is after a grant, but for its signatures, which are new each time."""
+    answer = approve(document)
+    return read_trust_list(answer.trust_list, OURS.world.owner), read_sheet(answer.sheet)[0]
+
+
+def test_each_element_of_a_request_is_exchanged():
+    assert set(elements_of(MINE)) - {"authority"} <= set(PATHS.values())
 
 
 def test_the_untouched_requests_are_granted():
@@ -136,14 +165,14 @@ def test_the_untouched_requests_are_granted():
     assert approve(signed(OTHER, THEIRS.self_issued), OTHER.base.request_id).grant
 
 
-@elements
-def test_the_signature_does_not_fit_an_exchanged_element(path, error):
+@every
+def test_the_signature_does_not_fit_an_exchanged_element(path):
     with pytest.raises(SignatureInvalid):
         approve(under_the_kept_signature(exchanged(MINE, OTHER, path)))
 
 
-@elements
-def test_a_stranger_cannot_sign_an_exchanged_element(path, error):
+@every
+def test_a_stranger_cannot_sign_an_exchanged_element(path):
     request = exchanged(MINE, OTHER, path)
     with pytest.raises((RequestInvalid, SignatureInvalid, CertificationInvalid)):
         approve(signed(request, under_a_key_of_the_attacker(request.platform.platform_id)))
@@ -154,6 +183,12 @@ def test_an_exchanged_element_does_not_fit_the_others(path, error):
     """Even where the platform's own signing key signed it; what does not fit is named."""
     with pytest.raises(error, match=named(path)):
         approve(signed(exchanged(MINE, OTHER, path), OURS.self_issued))
+
+
+@pytest.mark.parametrize("path", SAID.values(), ids=SAID)
+def test_what_a_platform_says_of_itself_changes_nothing_that_is_granted(path):
+    said = exchanged(MINE, OTHER, path)
+    assert granted(signed(said, OURS.self_issued)) == granted(signed(MINE, OURS.self_issued))
 
 
 def test_a_stranger_cannot_sign_the_untouched_request():
