@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
@@ -10,10 +11,14 @@ from lms.errors import ApprovalPending, AuthorityUnknown, BadRequest, NotProvisi
 from lms.model.jobs import Awaiting
 from lms.model.keys import SRK_HANDLE
 from lms.model.packages import DestinationKind
-from lms.model.trust import Identity, Role
+from lms.model.trust import Identity, Mode, Role
 from lms.names import RECOVERY_PACKAGE, RECOVERY_SHEET
 from lms.service.acts.restore import POLL_S
 from lms.service.enroll import trusted_authority
+from lms.terminal import show
+from lms.wire.exchange_v1 import TRUST_LIST
+from lms.wire.signature import sign
+from lms.wire.trust_list import read_trust_list
 from tests.support.acts import act, call_of, run
 from tests.support.documents import NOW, uuid
 from tests.support.migration import ADDRESS, Authority, Office, approve_platform, enrolled
@@ -86,6 +91,26 @@ def test_authorities_are_those_of_the_owners_list(platform, office, authority):
     (listed,) = act(platform, "authorities")["authorities"]
     assert listed["withdrawn"] == NOW.isoformat()
     assert act(platform, "status")["withdrawn"] == [authority.identity.destination]
+
+
+@pytest.mark.parametrize(("mode", "combined", "shown"), [(Mode.SOFTWARE, True, "yes"), (Mode.TPM, False, "no")])
+def test_status_says_what_the_owner_granted_an_authority_as(platform, office, authority, mode, combined, shown):
+    enrolled(platform, office, authority, token=True)
+    known = read_trust_list(office.trust_list, office.world.owner)
+    granted = tuple(replace(one, mode=mode, combined=combined) for one in known.authorities)
+    later = sign(TRUST_LIST.write(replace(known, number=known.number + 1, authorities=granted)), office.world.signer)
+    act(platform, "enroll", {"destination": "msa"}, grant=later)
+    status = act(platform, "status")
+    where = {"kind": DestinationKind.MIGRATION_AUTHORITY.value, "id": authority.identity.destination, "held": 1}
+    assert status["destinations"] == [
+        {"kind": DestinationKind.RECOVERY_TOKEN.value, "id": office.token.owner.token_id},
+        {**where, "mode": mode.value, "combined": combined},
+    ]
+    said = io.StringIO()
+    show(status, as_json=False, out=said)
+    lines = [line.split() for line in said.getvalue().splitlines()]
+    assert ["kind", "id", "held", "mode", "combined"] in lines
+    assert [*map(str, where.values()), mode.value, shown] in lines
 
 
 def test_of_two_authorities_one_has_to_be_named():

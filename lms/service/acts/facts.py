@@ -14,9 +14,11 @@ from lms.model.packages import DestinationKind
 from lms.model.platform import EnrolledDestination, Health, PlatformState
 from lms.model.trust import TrustedAuthority, TrustList
 from lms.service.acts.call import Answer, Call
+from lms.service.acts.entries import described
 from lms.service.archive import places_of
 from lms.service.diagnosis import WORDS, Reason, diagnose
 from lms.service.enroll import standing, trust_list_of, withdrawn_authorities
+from lms.service.lacking import lacking
 from lms.service.setting import Setting, provisioned
 from lms.wire.anchor import read_owner
 from lms.wire.inspection import policy_facts
@@ -61,7 +63,8 @@ def status(call: Call, setting: Setting) -> Answer:
         return {"state": "unprovisioned", "owner-auth-set": setting.tpm.owner_auth_is_set()} | _lockout(setting)
     reason = diagnose(setting, state)
     answer = facts(state, None if reason is Reason.INTACT else Health.RESTORE_NEEDED)
-    answer["destinations"] = [_described(destination) for destination in state.destinations]
+    trust_list = trust_list_of(state)
+    answer["destinations"] = [_described(destination, trust_list) for destination in state.destinations]
     known: Answer = {
         "reason": reason.value,
         "explanation": _explained(reason, state),
@@ -103,12 +106,19 @@ def _withdrawn(state: PlatformState) -> list[str]:
     return [identity for identity in named if identity in withdrawn]
 
 
-def _described(destination: EnrolledDestination) -> Answer:
-    """Kind, ID, and the Sequence of the newest package that an authority was seen to hold; 0 is none."""
+def _described(destination: EnrolledDestination, trust_list: TrustList | None) -> Answer:
+    """Kind and ID; of an authority also the Sequence of the newest package that it was seen to hold, 0 is none."""
     known: Answer = {"kind": destination.kind.value, "id": destination.identity}
     if destination.kind is DestinationKind.MIGRATION_AUTHORITY:
-        known["held"] = destination.held
+        listed = () if trust_list is None else trust_list.authorities
+        granted = (_granted(authority) for authority in listed if str(authority.ma_id) == destination.identity)
+        known |= {"held": destination.held} | next(granted, {})
     return known
+
+
+def _granted(authority: TrustedAuthority) -> Answer:
+    """What the owner granted it as: the store of one in software can be copied, a combined one lives with the token."""
+    return {"mode": authority.mode.value, "combined": authority.combined}
 
 
 def _age(setting: Setting, state: PlatformState) -> Answer:
@@ -156,12 +166,16 @@ def _kept(handle: int, public: bytes, ours: Mapping[Name, str]) -> Answer:
 
 
 def packages(call: Call, setting: Setting) -> Answer:
-    """The newest package, and the places that have it."""
+    """The newest package, the places that have it, and what of the caller's it does not have, as far as it is here."""
     state = provisioned(setting)
     if state.package_id is None:
         return {"packages": []}
     newest = {"package": str(state.package_id), "sequence": state.archived, **_age(setting, state)}
-    return {"packages": [newest], "places": places_of(setting, state)}
+    known: Answer = {"packages": [newest], "places": places_of(setting, state)}
+    lacks = lacking(setting, state) if state.unarchived else None
+    if lacks is None:
+        return known
+    return known | {"lacks": [described(entry) for entry in lacks if call.caller.may_have(entry.place.owner)]}
 
 
 def authorities(call: Call, setting: Setting) -> Answer:
@@ -181,8 +195,7 @@ def _authority(authority: TrustedAuthority, trust_list: TrustList, held: Mapping
     return {
         "id": identity,
         "addresses": list(authority.addresses),
-        "mode": authority.mode.value,
-        "combined": authority.combined,
+        **_granted(authority),
         "enrolled": identity in held,
         "held": held.get(identity, 0),
         "withdrawn": None if withdrawn is None else withdrawn.isoformat(),
