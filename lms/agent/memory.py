@@ -12,7 +12,8 @@ from typing import Final
 from lms.errors import FileProblem
 from lms.files import ensure_directory, is_there, read_regular_file, write_file
 
-_MAX_BYTES: Final = 4096
+_MAX_BYTES: Final = 16384
+_MAX_THINGS: Final = 16
 _LOG: Final = logging.getLogger("lms-agent")
 
 
@@ -23,7 +24,7 @@ def default_path() -> Path:
 
 
 class Memory:
-    """One thing, the last that was told; what is forgotten is news when it comes again.
+    """The things that were told since all was well, the newest; what is forgotten is news when it comes again.
 
     A file that cannot be read or written costs no more than to be told twice.
     """
@@ -34,20 +35,27 @@ class Memory:
 
     def knows(self, thing: Sequence[str]) -> bool:
         """Whether this was told."""
-        return self._told == list(thing)
+        return list(thing) in self._told
 
     def keep(self, thing: Sequence[str]) -> None:
-        """This is told now, and what was told before is no more so; with nothing in it: nothing is."""
-        if self.knows(thing):
-            return
-        self._told = list(thing)
+        """This is told now."""
+        if not self.knows(thing):
+            self._write([*self._told, list(thing)][-_MAX_THINGS:])
+
+    def forget(self) -> None:
+        """All is well."""
+        if self._told:
+            self._write([])
+
+    def _write(self, told: list[list[str]]) -> None:
+        self._told = told
         try:
             ensure_directory(self._path.parent)
             write_file(self._path, json.dumps({"told": self._told}).encode("utf-8"))
         except FileProblem as error:
             _LOG.warning("%s", error)
 
-    def _read(self) -> list[str]:
+    def _read(self) -> list[list[str]]:
         try:
             if not is_there(self._path):
                 return []
@@ -56,4 +64,4 @@ class Memory:
             _LOG.warning("cannot tell what was told before: %s", error)
             return []
         told = found.get("told") if isinstance(found, dict) else None
-        return [str(word) for word in told] if isinstance(told, list) else []
+        return [thing for thing in told if isinstance(thing, list)] if isinstance(told, list) else []

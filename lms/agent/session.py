@@ -95,7 +95,7 @@ class Session:
         if health["State"] in _UNKNOWN:
             return
         if not concerns(health):
-            self._memory.keep(())
+            self._memory.forget()
             await self._health.clear()
             _LOG.info("%s, nothing to tell", health["State"])
             return
@@ -103,11 +103,14 @@ class Session:
         self._details = details_of(health, own)
         # Who began a restore here reads its digits where he sees its progress.
         request = "" if RESTORE in self._doing else health["Request"]
-        self._thing = (health["State"], health["Reason"], health["Archived"], request)
-        if self._memory.knows(self._thing):
-            _LOG.info("%s, told before", health["State"])
-        else:
-            await self._health.show(of_request(health) if request else of_health(health, own))
+        before, self._thing = self._thing, (health["State"], health["Reason"], health["Archived"], request)
+        notice = of_request(health) if request else of_health(health, own)
+        if not self._memory.knows(self._thing):
+            await self._health.show(notice)
+            return
+        _LOG.info("%s, told before", health["State"])
+        if self._thing != before and self._health.is_open:
+            await self._health.show(notice)  # what stands there is so no more
 
     def _told(self) -> None:
         self._memory.keep(self._thing)

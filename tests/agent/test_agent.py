@@ -23,6 +23,7 @@ from tests.support.platform import OWNER_AUTH
 NEEDED = "This machine lost its keys"
 STALE = "The keys' archive is stale"
 WAITS = "The restore waits for approval"
+RESTORING = "Restoring the keys"
 NOT_RESTORED = "The keys are not restored"
 FIRST_JOB = f"{ROOT_PATH}/job/1"
 _POLKIT = "org.freedesktop.PolicyKit1"
@@ -54,8 +55,10 @@ async def test_a_click_restores_the_keys_with_the_owners_approval(bus, polkitd, 
         await owned(root.connection, _POLKIT)
         async with agent(bus, answers=True, of=ours.pid) as asked:
             await asyncio.to_thread(desktop.click, "Restore now")
-            seen = await asyncio.to_thread(desktop.until, WAITS)
+            *steps, seen = await asyncio.to_thread(desktop.all_until, WAITS)
         assert asked == ["org.localmigration1.restore"]
+        assert {step.title for step in steps} == {RESTORING}
+        assert len({step.body for step in steps} - {"An administrator has to allow it."}) > 1
         pending = lost.platform.store.load_pending()
         assert digits(pending.request_id) in seen.body
         await root.supply(FIRST_JOB, "approval", lost.office.approve(pending.document))
@@ -165,6 +168,22 @@ async def test_nothing_is_told_twice_and_what_comes_again_is_told_again(bus, pol
         seen = await asyncio.to_thread(desktop.shown)
         assert seen.title == STALE
         assert "test 'another one'" in seen.body
+
+
+@in_loop
+async def test_a_loss_is_told_once_whatever_became_of_a_request(bus, polkitd, lost, desktop):
+    ours = desktop.start_agent()
+    first = await asyncio.to_thread(desktop.until, NEEDED)
+    async with client(bus.address) as root:
+        await owned(root.connection, _POLKIT)
+        _, path = await root.verb("Restore")
+        await asyncio.to_thread(desktop.until, WAITS)
+        await root.cancel(path)
+    seen = await asyncio.to_thread(desktop.until, NEEDED)  # in the place of digits that nobody may give any more
+    assert seen == first
+    await asyncio.to_thread(ours.until, "restore-needed, told before")
+    assert ours.end() == 0
+    await asyncio.to_thread(desktop.start_agent().until, "restore-needed, told before")
 
 
 @in_loop

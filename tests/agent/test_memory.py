@@ -9,6 +9,7 @@ import pytest
 from lms.agent.memory import Memory, default_path
 
 THING = ("stale", "intact", "2025-06-01")
+OTHER = ("restore-needed", "other-tpm", "2025-06-01")
 
 
 @pytest.fixture
@@ -16,19 +17,31 @@ def path(tmp_path):
     return tmp_path / "lms" / "told.json"
 
 
-def test_one_thing_is_known_the_last(path):
+def test_all_is_known_until_it_is_forgotten(path):
     memory = Memory(path)
     assert not memory.knows(THING)
-    memory.keep(THING)
-    assert memory.knows(THING)
-    assert Memory(path).knows(THING)
-    memory.keep(("restore-needed", "other-tpm", "2025-06-01"))
-    assert not Memory(path).knows(THING)
-    memory.keep(())
-    assert Memory(path).knows(())
+    for thing in (THING, OTHER, THING):
+        memory.keep(thing)
+    for one in (memory, Memory(path)):
+        assert (one.knows(THING), one.knows(OTHER)) == (True, True)
+    memory.forget()
+    for one in (memory, Memory(path)):
+        assert (one.knows(THING), one.knows(OTHER)) == (False, False)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"told": 1}', b'{"told": null}', b"\xff", b" " * 5000])
+def test_no_more_is_kept_than_is_read(path):
+    memory = Memory(path)
+    long = "x" * 200
+    for number in range(100):
+        memory.keep((long, long, str(number)))
+    assert Memory(path).knows((long, long, "99"))
+    assert not Memory(path).knows((long, long, "0"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"told": 1}', b'{"told": ["stale", "intact"]}', b'{"told": null}', b"\xff", b" " * 5000],
+)
 def test_a_damaged_file_is_as_none_and_is_replaced(path, content):
     path.parent.mkdir()
     path.write_bytes(content)

@@ -214,9 +214,14 @@ class Desktop:
 
     def until(self, title: str) -> Seen:
         """The next notification with this title."""
-        while (seen := self.shown()).title != title:
-            pass
-        return seen
+        return self.all_until(title)[-1]
+
+    def all_until(self, title: str) -> list[Seen]:
+        """The same, after all that is shown before it."""
+        shown = [self.shown()]
+        while shown[-1].title != title:
+            shown.append(self.shown())
+        return shown
 
     def click(self, label: str) -> None:
         """Choose an action of the newest notification."""
