@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from types import FunctionType
+from typing import Any, get_args, get_type_hints
+
 from tpm2_pytss.constants import ESYS_TR
 from tpm2_pytss.types import (
+    TPM2B_AUTH,
     TPM2B_PUBLIC,
     TPM2B_SENSITIVE_CREATE,
     TPM2B_SENSITIVE_DATA,
@@ -12,11 +18,12 @@ from tpm2_pytss.types import (
 
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE, VAULT_HANDLE, Algorithm
 from lms.model.secret import Secret
-from lms.ports import Step
+from lms.ports import Step, Tpm
 from lms.wire.tpm.credential import make_credential
-from lms.wire.tpm.policy import OWNER_AUTHORISED
+from lms.wire.tpm.policy import OWNER_AUTHORISED, auth_value, pcrs
 from lms.wire.tpm.public import (
     Attributes,
+    ak_template,
     name_of,
     sealed_template,
     signing_template,
@@ -29,6 +36,7 @@ from tests.adapters.tpm.bench import NOTHING, OWNER, PROBE, plain_esapi
 SEALED = Secret(b"what was sealed for the owner")
 AUTH = Secret(b"authorisation of the object")
 CREDENTIAL = Secret(b"activated bytes")
+PIN, ENDORSED = Secret(b"a PIN that is asked for"), Secret(b"the endorsement authorisation")
 
 
 class Sniffer:
@@ -44,10 +52,38 @@ class Sniffer:
         return secret.reveal() in self.seen
 
 
+class Called:
+    """A TPM, and which of its methods were called."""
+
+    def __init__(self, tpm: Tpm) -> None:
+        self._tpm, self.names = tpm, set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.names.add(name)
+        return getattr(self._tpm, name)
+
+
+def within(hint: Any) -> Iterator[Any]:
+    """A type, and all that it is made of."""
+    yield hint
+    for part in (*get_args(hint), *(get_type_hints(hint).values() if is_dataclass(hint) else ())):
+        yield from within(part)
+
+
+def methods_with_a_secret() -> set[str]:
+    """Those of the port that take or return one."""
+    return {
+        name
+        for name, method in vars(Tpm).items()
+        if isinstance(method, FunctionType) and any(Secret in within(hint) for hint in get_type_hints(method).values())
+    }
+
+
 def test_no_secret_crosses_the_bus(new_platform):
     sniffer = Sniffer()
     platform = new_platform(observe=sniffer)
-    tpm, drsk = platform.tpm, platform.make_drsk()
+    platform.tpm = tpm = Called(platform.tpm)
+    drsk = platform.make_drsk()
     owned = tpm.create(DRSK_HANDLE, sealed_template(Attributes.NO_DA, OWNER_AUTHORISED), auth=NOTHING, data=SEALED)
     assert tpm.unseal_as_owner(DRSK_HANDLE, owned, OWNER) == SEALED
     probe = tpm.create(DRSK_HANDLE, PROBE, auth=NOTHING, data=SEALED)
@@ -67,6 +103,9 @@ def test_no_secret_crosses_the_bus(new_platform):
     tpm.persist(SRK_HANDLE, vault, VAULT_HANDLE, OWNER)
     kept = platform.duplicate(vault.public, platform.msa.branch, platform.msa.approve_parent(vault.public))
     assert tpm.rewrap(VAULT_HANDLE, AUTH, name_of(platform.drsk), kept.outer, platform.srk)
+    asked = auth_value(pcrs(tpm.read_pcrs((7,))))
+    bound = tpm.create(DRSK_HANDLE, sealed_template(Attributes(0), asked), auth=PIN, data=SEALED)
+    assert tpm.unseal_by_policy(DRSK_HANDLE, bound, (7,), PIN) == SEALED
     ek = tpm.endorsement_keys()[0].public
     credential = make_credential(ek, CREDENTIAL.reveal(), name_of(platform.srk))
     assert tpm.activate(name_of(ek), SRK_HANDLE, credential, NOTHING) == CREDENTIAL
@@ -74,11 +113,30 @@ def test_no_secret_crosses_the_bus(new_platform):
     number = Secret(tpm.random(32))
     tpm.set_owner_auth(OWNER, Secret(b"the next owner authorisation"))
     tpm.evict(DRSK_HANDLE, Secret(b"the next owner authorisation"))
+    with plain_esapi(platform.machine.tcti) as esapi:
+        esapi.hierarchy_change_auth(ESYS_TR.ENDORSEMENT, ENDORSED.reveal())
+    tpm.begin(ENDORSED)
+    tpm.trust_salt(name_of(platform.srk))
+    assert tpm.endorsement_keys()[0].public == ek
+    ak = tpm.attestation_key()
+    tpm.create_certified(SRK_HANDLE, signing_template())
+    tpm.certify(SRK_HANDLE, None, NOTHING)
+    assert tpm.activate(name_of(ek), SRK_HANDLE, credential, ENDORSED) == CREDENTIAL
+    assert tpm.activate(name_of(ek), 0, make_credential(ek, CREDENTIAL.reveal(), name_of(ak)), ENDORSED) == CREDENTIAL
 
-    secrets = (OWNER, Secret(b"the next"), SEALED, AUTH, made.inner_key, kept.inner_key, CREDENTIAL, number)
+    assert methods_with_a_secret() <= tpm.names
+    inner_keys = (made.inner_key, kept.inner_key)
+    secrets = (OWNER, Secret(b"the next"), SEALED, AUTH, *inner_keys, CREDENTIAL, number, PIN, ENDORSED)
     assert sniffer.seen
     assert [sniffer.saw(secret) for secret in secrets] == [False] * len(secrets)
     assert platform.srk[2:] in sniffer.seen
+
+
+def test_the_methods_with_a_secret_are_found():
+    """In what they take, in what they return, and inside of either."""
+    assert {"begin", "unseal_by_policy", "duplicate", "loaded_name"} <= methods_with_a_secret()
+    assert not {"kept", "read_pcrs", "endorsement_keys"} & methods_with_a_secret()
+    assert Secret in within(tuple[Step, ...])
 
 
 def test_a_password_session_shows_all_of_it(machine):
@@ -91,3 +149,21 @@ def test_a_password_session_shows_all_of_it(machine):
         esapi.create_primary(TPM2B_SENSITIVE_CREATE(sensitive), template, ESYS_TR.OWNER)
     assert sniffer.saw(OWNER)
     assert sniffer.saw(SEALED)
+
+
+def test_a_password_session_shows_a_pin_and_what_it_opens_and_the_endorsement_authorisation(machine):
+    template, _ = TPM2B_PUBLIC.unmarshal(PROBE)
+    sensitive = TPMS_SENSITIVE_CREATE(userAuth=TPM2B_AUTH(PIN.reveal()), data=TPM2B_SENSITIVE_DATA(SEALED.reveal()))
+    with plain_esapi(machine.tcti) as esapi:
+        esapi.hierarchy_change_auth(ESYS_TR.ENDORSEMENT, ENDORSED.reveal())
+        sealed, *_ = esapi.create_primary(TPM2B_SENSITIVE_CREATE(sensitive), template, ESYS_TR.OWNER)
+        context = esapi.context_save(sealed)
+    sniffer = Sniffer()
+    with plain_esapi(machine.tcti, sniffer) as esapi:
+        loaded = esapi.context_load(context)
+        assert not sniffer.saw(PIN)
+        esapi.tr_set_auth(loaded, PIN.reveal())
+        esapi.unseal(loaded)
+        esapi.tr_set_auth(ESYS_TR.ENDORSEMENT, ENDORSED.reveal())
+        esapi.create_primary(None, TPM2B_PUBLIC.unmarshal(ak_template())[0], ESYS_TR.ENDORSEMENT)
+    assert [sniffer.saw(secret) for secret in (PIN, SEALED, ENDORSED)] == [True] * 3
