@@ -62,6 +62,23 @@ def test_a_lost_file_comes_back_with_the_owner_authorisation(evm, kernel, tmp_pa
     assert (path.read_bytes(), kernel.payload("encrypted", "evm-key")) == (before, before)
 
 
+def test_lost_files_of_a_trusted_key_come_back_whatever_this_kernel_says_to_it(evm, tmp_path):
+    evm("create", "--master", "trusted")
+    keys, authorisation = tmp_path / "keys", tmp_path / "owner-auth"
+    master, key = keys / "kmk-trusted.blob", keys / "evm-trusted.blob"
+    before = master.read_bytes(), key.read_bytes()
+    master.unlink()
+    evm("load")
+    assert (master.read_bytes(), key.read_bytes()) == before
+    master.unlink()
+    key.unlink()
+    assert evm("load").json["error"] == "OwnerAuthFailed"
+    assert list(keys.iterdir()) == []
+    authorisation.write_bytes(OWNER_AUTH.reveal())
+    evm("load", "--owner-auth", authorisation)
+    assert (master.read_bytes(), key.read_bytes()) == before
+
+
 @pytest.mark.parametrize(("kind", "name"), [("user", "kmk-user"), ("encrypted", "evm-key")])
 def test_another_key_of_the_same_name_stays(evm, kernel, kind, name):
     evm("create", "--master", "user")

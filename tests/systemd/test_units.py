@@ -154,6 +154,11 @@ def test_the_service_says_that_keys_came_back_by_a_file_and_reads_it_to_nobody()
     assert lines("lms-archive.service", "ConditionPathExists") == [str(Configuration().state_directory / STATE)]
 
 
+def test_the_archive_is_made_once_a_day_not_everywhere_at_once_and_later_where_a_machine_was_off():
+    wanted = {"OnCalendar": ["daily"], "RandomizedDelaySec": ["2h"], "Persistent": ["yes"]}
+    assert {key: lines("lms-archive.timer", key) for key in wanted} == wanted
+
+
 def test_the_service_may_write_where_its_configuration_says():
     for unit, state in (
         ("lms.service", Configuration().state_directory),
