@@ -25,6 +25,7 @@ class Kind(Enum):
     TSS2_KEY = "TSS2 key"
     PKCS11_STORE = "PKCS#11 store"
     CREDENTIAL = "systemd credential"
+    REGISTERED = "registered entry"
 
 
 class State(Enum):

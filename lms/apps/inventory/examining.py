@@ -5,7 +5,7 @@ Whatever cannot be looked at (no TPM, no daemon, not root) is said, and the rest
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +82,7 @@ def _asked(acts: Acts, scope: Scope, sight: Sight) -> Machine:
         sight.unseen.append(str(error))
         machine = Machine(scope.handle, {}, str(error))
     else:
-        machine = Machine(int(status.get("handle", hex(scope.handle)), 16), status)
+        machine = Machine(int(status.get("handle", hex(scope.handle)), 16), status, lacks=_lacks(acts, status))
         if "owner-auth-set" not in status:
             sight.unseen.append("cannot see destinations, proofs and what the TPM says of itself: only root is told")
     if machine.state != Health.UNPROVISIONED.value:
@@ -92,6 +92,14 @@ def _asked(acts: Acts, scope: Scope, sight: Sight) -> Machine:
         kept = judge_handles(acts("handles", {})[0]["handles"])
     sight.items += kept
     return machine
+
+
+def _lacks(acts: Acts, status: Answer) -> tuple[Mapping[str, str], ...]:
+    """What was registered since the newest package; nothing for whom `status` does not tell all."""
+    if "sequence" in status:
+        with suppress(LmsError):  # `losing` says then that something is lacking
+            return tuple(acts("packages", {})[0].get("lacks", ()))
+    return ()
 
 
 def _containers(acts: Acts) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from enum import Enum
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from lms.apps.acts import Answer
 from lms.apps.inventory.bond import Item, Kind, State, Verdict
 from lms.apps.inventory.examining import Examined, row
-from lms.model.packages import DestinationKind
+from lms.model.packages import SYSTEM, DestinationKind
 from lms.model.platform import Health
 
 _PLATFORM: Final = 0x4000000C
@@ -35,14 +35,23 @@ _STRANGE: Final = {
     Event.CLEAR: "the EK stays and the storage root key becomes another one",
 }
 _STALE: Final = "what was registered or changed since the newest package is in none"
+_LACKS: Final = "the newest package does not have it: it outlives the TPM in the state on this disk alone"
 _OTHER_PCRS: Final = "another board has other PCRs, and nothing else opens the volume: its data would be lost"
 
 
 def losses(event: Event, examined: Examined) -> Answer:
     """`loses` is empty where nothing would be lost; what nobody could judge counts as lost."""
     lost = (_lost(event, item, examined) for item in examined.items)
-    told: Answer = {"before": event.value, "meaning": _MEANING[event], "loses": [row(one) for one in lost if one]}
+    named = [*map(_lacking, examined.machine.lacks), *(one for one in lost if one)]
+    told: Answer = {"before": event.value, "meaning": _MEANING[event], "loses": [row(one) for one in named]}
     return told | {"afterwards": list(_afterwards(event, examined)), "unseen": list(examined.unseen)}
+
+
+def _lacking(entry: Mapping[str, str]) -> Item:
+    """An entry that no package has."""
+    whose = "" if entry["owner"] == SYSTEM else f", {entry['owner']}"
+    where = f"'{entry['label']}' of '{entry['application']}'{whose}"
+    return Item(Kind.REGISTERED, where, Verdict(State.STALE, _LACKS, "lmsctl archive"))
 
 
 def _lost(event: Event, item: Item, examined: Examined) -> Item | None:
@@ -50,7 +59,8 @@ def _lost(event: Event, item: Item, examined: Examined) -> Item | None:
     if item.verdict.state in (State.LOST, State.UNKNOWN):
         stays = event is Event.CLEAR and item.bond is not None and item.bond.parent == _PLATFORM
         return None if stays else item
-    if item.kind is Kind.RECOVERABLE_KEY and examined.machine.state == Health.STALE.value:
+    machine = examined.machine
+    if item.kind is Kind.RECOVERABLE_KEY and machine.state == Health.STALE.value and not machine.lacks:
         return replace(item, verdict=replace(item.verdict, reason=_STALE))
     if event is Event.BOARD_SWAP and item.alone and item in _bound(examined) and not _free(item, examined):
         act = f"cryptsetup luksAddKey {shlex.quote(item.where)}"

@@ -32,11 +32,15 @@ _OF: Final[Mapping[str, Verdict]] = {
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The handle of the recoverable key, and what `status` answered: nothing where nobody could be asked, and why."""
+    """The handle of the recoverable key, and what `status` answered: nothing where nobody could be asked, and why.
+
+    `lacks`: the entries that the newest package does not have; none where nobody could say.
+    """
 
     handle: int
     status: Mapping[str, Any]
     silence: str = ""
+    lacks: tuple[Mapping[str, str], ...] = ()
 
     @property
     def name(self) -> str | None:

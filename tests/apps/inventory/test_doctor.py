@@ -20,10 +20,14 @@ from lms.apps.luks.checking import check
 from lms.apps.luks.enrolling import enroll
 from lms.apps.luks.resealing import reseal
 from lms.apps.luks.token import Binding
-from lms.errors import Blame, TokenUseless, TpmUnavailable
+from lms.errors import Blame, NotRegistered, TokenUseless, TpmUnavailable
 from lms.model.keys import DRSK_HANDLE, SRK_HANDLE
-from lms.model.packages import DestinationKind
+from lms.model.packages import DestinationKind, ItemUsage
+from lms.model.registered import ROOT, Caller
 from lms.model.secret import Secret
+from lms.names import OWNER_AUTH as OWNER_AUTH_WORD
+from lms.names import PASSWORD
+from lms.service.register import Where, register_item
 from lms.wire.tpm.key_file import tss2_pem, tss2_private_key
 from tests.errors.test_hints import problem
 from tests.service.test_sealing import extend
@@ -155,8 +159,13 @@ def test_a_token_whose_key_is_gone_is_told_from_one_of_another_machine(acts, vol
 def test_what_changed_since_the_newest_package_is_stale(acts, archived, volume, tmp_path, seen):
     enrolled(acts, volume, tmp_path)
     assert states(seen(acts, volume))["LUKS token", "volume"] == STALE
+    rows = losses(Event.CLEAR, seen(acts, volume))["loses"]
+    keys = [f"'{entry.place.label}' of 'luks'" for entry in archived.state.registry.entries]
+    assert sorted(row["where"] for row in rows) == sorted(keys)
+    assert {(row["what"], row["act"]) for row in rows} == {("registered entry", "lmsctl archive")}
+    archived.store.save_package(b"not the newest one")
     (row,) = losses(Event.CLEAR, seen(acts, volume))["loses"]
-    assert (row["what"], row["act"]) == ("recoverable key", "lmsctl archive")
+    assert (row["what"], row["act"]) == ("recoverable key", "lmsctl archive"), "nobody can say what is lacking"
     archived.archive()
     assert states(seen(acts, volume))["LUKS token", "volume"] == PROTECTED
     assert losses(Event.CLEAR, seen(acts, volume))["loses"] == []
@@ -286,6 +295,30 @@ def of_volume(examined, volume) -> tuple[str, str, str]:
     return row["state"], row["reason"], row.get("act", "")
 
 
+def test_what_no_package_has_outlives_a_clear_in_the_state_alone(acts, archived, seen, token, machines):
+    """What `--before clear` names comes back with this disk, and does not without it."""
+    entry = {"application": "mail", "label": "account"}
+    for user in (ROOT, Caller(1000, "anna")):
+        register_item(archived.setting, user, Where(*entry.values()), ItemUsage.PASSWORD, PIN, PIN)
+    rows = losses(Event.CLEAR, seen(acts))["loses"]
+    assert [row["where"] for row in rows] == [
+        "'user key' of 'localmigration', 1000:anna",
+        "'account' of 'mail'",
+        "'account' of 'mail', 1000:anna",
+    ]
+    assert all("in the state on this disk alone" in row["reason"] for row in rows)
+    package = archived.packages[-1].read_bytes()
+    archived.clear()
+    archived.set_owner_auth()
+    archived.restore(token, package)
+    authorised = {OWNER_AUTH_WORD: OWNER_AUTH.reveal()}
+    assert acts("retrieve", entry, authorised, (PASSWORD,))[1] == {PASSWORD: PIN.reveal()}
+    without = machines()
+    without.restore(token, package, confirmed_key=archived.state.require_drsk().name.digits)
+    with pytest.raises(NotRegistered):
+        Acting(without)("retrieve", entry, authorised, (PASSWORD,))
+
+
 @pytest.mark.parametrize("binding", [Binding((7,)), Binding((4, 7), True)], ids=str)
 def test_a_volume_whose_pcrs_are_others_on_the_next_board_is_stale(
     acts, archived, volume, tmp_path, seen, machines, token, binding
@@ -355,8 +388,9 @@ def test_pcrs_that_nobody_can_read_protect_nothing(acts, archived, volume, tmp_p
 
 
 def test_what_survives_a_clear_is_what_is_told(archived, seen, tmp_path):
-    """Keys below each hierarchy, in files, and tried at the TPM before and after."""
+    """Keys below each hierarchy, in files, and tried at the TPM before and after; and what the TPM keeps itself."""
     files = tmp_path / "files"
+    archived.place_foreign_key(0x81000100)
     foreign = Foreign(archived.machine.tcti, files)
     archived.let_go()
     own = {"o": ("-P", OWNER_AUTH.reveal().decode())}
@@ -371,10 +405,18 @@ def test_what_survives_a_clear_is_what_is_told(archived, seen, tmp_path):
         below(hierarchy, "tpm2_load", "-c", "loaded", auth=own.get(hierarchy, ()))
         areas = ((files / f"{hierarchy}.{part}").read_bytes() for part in ("pub", "prv"))
         (files / f"{hierarchy}.pem").write_bytes(tss2_pem(tss2_private_key(*areas, handle)))
+    foreign.run("tpm2_nvdefine", "-C", "o", *own["o"], "-s", "8", "0x01500020")
+    foreign.run("tpm2_nvdefine", "-C", "p", "-s", "8", "-a", "ppread|ppwrite|platformcreate", "0x01400020")
+    foreign.run("sh", "-ec", "tpm2_createprimary -C p -c primary && tpm2_evictcontrol -C p -c primary 0x81800020")
     examined = seen(Acting(archived))
+    before = {f"{handle:#010x}" for handle in archived.tpm.kept()}
     lost = [{row["where"].rpartition("/")[2] for row in losses(event, examined)["loses"]} for event in Event]
-    assert lost == [{"p.pem", "e.pem", "o.pem"}, {"e.pem", "o.pem"}]
+    owners = {"0x81000100", "0x01500020"}
+    assert lost == [{"p.pem", "e.pem", "o.pem", *owners}, {"e.pem", "o.pem", *owners}]
     archived.clear()
+    gone = before - {f"{handle:#010x}" for handle in archived.tpm.kept()}
+    assert gone == owners | {f"{DRSK_HANDLE:#010x}", f"{SRK_HANDLE:#010x}"}, "those of ours come back"
+    archived.let_go()
     below("p", "tpm2_load", "-c", "loaded")
     for hierarchy in "eo":
         with pytest.raises(ProgramFailed, match="integrity check failed"):
@@ -476,6 +518,16 @@ def test_beside_a_daemon_that_runs_an_act_without_it_says_why_it_knows_nothing(
         (row,) = [row for row in said.json["bound"] if row["where"] == str(volume)]
         assert row["state"] == state
     assert "another instance works on it" in row["reason"]
+
+
+def test_a_daemon_names_what_no_package_has(archived, bus, daemons):
+    register_item(archived.setting, ROOT, Where("mail", "account"), ItemUsage.PASSWORD, PIN, PIN)
+    daemons(archived)
+    config = archived.directory / "lms.toml"
+    said = lmsctl("doctor", "--before", "clear", config=config)
+    assert (said.exit_code, [row["where"] for row in said.json["loses"]]) == (7, ["'account' of 'mail'"])
+    (lacking,) = lmsctl("packages", config=config).json["lacks"]
+    assert (lacking["application"], lacking["label"]) == ("mail", "account")
 
 
 def test_lmsctl_before_an_event_ends_otherwise_where_something_would_be_lost(config, made, volume):
