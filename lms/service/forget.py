@@ -1,6 +1,6 @@
 """`forget`: a destination that shall hold nothing more of this platform (DESIGN §4). Needs no TPM.
 
-What it holds already it keeps: an authority deletes on an owner's word only. The next package does not name it.
+What it holds already it keeps. The next package does not name it.
 """
 
 from __future__ import annotations
