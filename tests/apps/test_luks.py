@@ -110,6 +110,20 @@ def test_a_volume_whose_pcrs_changed_is_found_and_sealed_anew_with_the_reason(be
     assert not bench.reseal(nobody, nobody)["changed"]
 
 
+def test_a_volume_goes_without_pcrs_over_a_firmware_update_and_opens(bench, archived):
+    bound, free = Binding((7, 11)), Binding()
+    bench.enroll(person, bound, PIN)
+    with pytest.raises(EnrolledOtherwise):
+        bench.reseal(nobody, nobody, free)
+    bench.remove(person)
+    bench.enroll(person, free, PIN)
+    extend(archived, 7)
+    assert bench.check(nobody)["opens"]
+    bench.remove(person)
+    assert bench.enroll(person, bound, PIN)["pcrs"] == [7, 11]
+    assert bench.check(nobody)["opens"]
+
+
 def test_a_slot_that_holds_something_else_is_found_and_made_anew(bench, volume):
     """The token unseals as ever: that it opens the volume shows in a test alone."""
     slot = str(bench.enroll(person, Binding(), PIN)["slot"])

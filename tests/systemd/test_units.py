@@ -144,6 +144,7 @@ def test_what_stays_up_has_a_user_of_its_own():
 def test_everything_is_bounded_that_a_boot_waits_for():
     for unit in SERVICES:
         assert lines(unit, "Type") == ["notify"] or lines(unit, "TimeoutStartSec"), unit
+    assert lines("lms-restore.service", "TimeoutStartSec") == ["4min"]
 
 
 def test_the_service_says_that_keys_came_back_by_a_file_and_reads_it_to_nobody():
