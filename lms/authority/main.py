@@ -48,8 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     made = verb("take", "at an authority: take a grant, an approval or a trust list that came by file", waiting.take)
     made.add_argument("file", metavar="FILE", help="what the owner signed")
 
-    made = verb("deny", "deny a request that waits at the owner's authorities", waiting.deny)
-    made.add_argument("request", metavar="REQUEST", help="its digits, or how they begin")
+    made = verb("deny", "deny a request that waits: at the owner's authorities, or at this one", waiting.deny)
+    made.add_argument("request", metavar="REQUEST", help="its file; or its digits, or how they begin")
     queues(made)
 
     made = verb("approve", "answer a request with the owner's token", station.approve)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import UUID
 
 from lms.adapters.store import StationDirectory
-from lms.authority.desk import Answer, configuration_of, register_of
+from lms.authority.desk import MAX_FILE, Answer, configuration_of, register_of
 from lms.errors import (
     AuthorityUnknown,
     AuthorityUnreachable,
@@ -28,8 +28,9 @@ from lms.errors import (
     RegisterStale,
     RequestAmbiguous,
     TrustListConflict,
+    WrongDocument,
 )
-from lms.files import is_there
+from lms.files import is_there, read_file
 from lms.model.authorities import Inventory, Kind, ListedRequest, RequestKind
 from lms.model.keys import begins_digits
 from lms.model.owner import Owner
@@ -37,6 +38,7 @@ from lms.model.station import StationIdentity
 from lms.model.trust import TrustList
 from lms.terminal import say
 from lms.wire.anchor import read_owner
+from lms.wire.document import root_name
 from lms.wire.enrolment import read_platform_enrolment
 from lms.wire.restoration import read_restore_request
 from lms.wire.trust_list import read_trust_list
@@ -64,6 +66,21 @@ def names_waiting(text: str) -> bool:
 def begins_waiting(text: str) -> bool:
     """Whether somebody means it by some of its digits, as `pending` shows them; a file of that name goes first."""
     return bool(_BEGIN.fullmatch(text)) and not is_there(Path(text))
+
+
+def request_meant(text: str) -> str:
+    """How somebody names a request: digits or RequestID as they are, a file by its RequestID with all its proofs.
+
+    Raises FileProblem, WrongDocument and the errors of the request's reader.
+    """
+    if names_waiting(text) or begins_waiting(text):
+        return text
+    document = read_file(Path(text), MAX_FILE)
+    root = root_name(document)
+    for kind, proven in _REQUESTS.values():
+        if kind.value == root:
+            return proven(document).hex()
+    raise WrongDocument(f"cannot deny '{root}': it is no request that waits at an authority")
 
 
 def is_digits(text: str) -> bool:
@@ -132,12 +149,13 @@ class Waiting:
     listed: ListedRequest
 
 
-def meant(text: str, waiting: Sequence[Waiting]) -> list[Waiting]:
-    """Where one request is listed, by its RequestID or how its digits begin. Raises RequestAmbiguous."""
-    found = [
-        w for w in waiting if w.listed.request_id.hex() == text.lower() or begins_digits(text, w.listed.request_id)
-    ]
-    if (several := len({w.listed.request_id for w in found})) > 1:
+def meant(text: str, listed: Iterable[ListedRequest]) -> list[ListedRequest]:
+    """One request as often as it is listed, by its RequestID or how its digits begin.
+
+    Raises RequestAmbiguous.
+    """
+    found = [one for one in listed if one.request_id.hex() == text.lower() or begins_digits(text, one.request_id)]
+    if (several := len({one.request_id for one in found})) > 1:
         raise RequestAmbiguous(f"cannot tell which request '{text}' is: {several} begin like this")
     return found
 
@@ -179,11 +197,12 @@ class Queues:
 
         Raises NotAtAuthority, RequestAmbiguous, and as `waiting`.
         """
-        found = meant(text, self.waiting())
+        waiting = self.waiting()
+        found = meant(text, (w.listed for w in waiting))
         if not found:
             self.shown()
             raise NotAtAuthority(f"cannot find request '{text}': it waits at no authority that could be asked")
-        return found
+        return [w for w in waiting if w.listed in found]
 
     def check_register(self, lines: Sequence[Line]) -> None:
         """Raise RegisterStale where an authority shows a newer trust list of this owner.

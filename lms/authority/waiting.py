@@ -1,4 +1,4 @@
-"""What waits for the owner: `pending` and `deny` at the station, `pending` and `take` at an authority (PROTOCOL §7).
+"""What waits for the owner: `pending` and `deny`, at the station or at an authority, and `take` there (PROTOCOL §7).
 
 A list shows how a request's digits begin and never all of them, so that a person finds it, and denies it by what is
 shown; those that are approved are read at the machine, because an authority may list what it exchanged. Nothing here
@@ -11,25 +11,27 @@ import argparse
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from uuid import UUID
 
 from lms.adapters.store import AuthorityDirectory, authority_lives_in
 from lms.assembly import utc_now
 from lms.authority.desk import MAX_FILE, Answer, configuration_of
-from lms.authority.queue import enrolled_station, opened_queues
-from lms.errors import NotInitialised
+from lms.authority.queue import enrolled_station, meant, opened_queues, request_meant
+from lms.errors import NotAtAuthority, NotInitialised
 from lms.files import create_file, ensure_directory, is_there, read_file, write_file
 from lms.model.authorities import ListedRequest, RequestState
 from lms.model.keys import digits
 from lms.service.keeping import AuthoritySetting
 from lms.service.keeping.access import Served
 from lms.service.keeping.by_hand import ClosedVaultKey, exported, queued
+from lms.service.keeping.by_hand import deny as deny_request
 from lms.service.keeping.by_hand import take as take_answer
 from lms.terminal import say
 
 
 def pending(arguments: argparse.Namespace) -> Answer:
     """The requests that wait: at the owner's authorities; at this one, where this is one's machine and no station."""
-    elsewhere = arguments.export is None and (arguments.authority is not None or _is_station(arguments))
+    elsewhere = arguments.export is None and _looks_elsewhere(arguments)
     answer = _pending_elsewhere(arguments) if elsewhere else _pending_here(arguments)
     return answer if arguments.json else _for_people(answer)
 
@@ -41,8 +43,8 @@ def _for_people(answer: Answer) -> Answer:
     return answer | {"requests": [{k: v for k, v in asked.items() if k != "request"} for asked in answer["requests"]]}
 
 
-def _is_station(arguments: argparse.Namespace) -> bool:
-    if enrolled_station(arguments) is not None:
+def _looks_elsewhere(arguments: argparse.Namespace) -> bool:
+    if arguments.authority is not None or enrolled_station(arguments) is not None:
         return True
     return not authority_lives_in(configuration_of(arguments).authority.state_directory)
 
@@ -77,18 +79,34 @@ def _pending_elsewhere(arguments: argparse.Namespace) -> Answer:
 
 def deny(arguments: argparse.Namespace) -> Answer:
     """Deny a request wherever it waits: its machine hears it, and no answer to it is taken any more."""
+    text = request_meant(arguments.request)
+    return _deny_elsewhere(arguments, text) if _looks_elsewhere(arguments) else _deny_here(arguments, text)
+
+
+def _denied(listed: ListedRequest, at: Iterable[UUID]) -> Answer:
+    return {
+        "request": digits(listed.request_id),
+        "kind": listed.kind.value,
+        "platform": str(listed.platform_id),
+        "denied-at": [str(ma_id) for ma_id in at],
+    }
+
+
+def _deny_elsewhere(arguments: argparse.Namespace, text: str) -> Answer:
     with opened_queues(arguments) as queues:
-        found = queues.named(arguments.request)
-        listed = found[0].listed
-        request_id = listed.request_id
+        found = queues.named(text)
+        request_id = found[0].listed.request_id
         done = queues.each([w.line for w in found], lambda line: line.deny(request_id))
-        return {
-            "request": digits(request_id),
-            "kind": listed.kind.value,
-            "platform": str(listed.platform_id),
-            "denied-at": [str(line.ma_id) for line, _ in done],
-            "unreached": queues.shown(),
-        }
+        return _denied(found[0].listed, (line.ma_id for line, _ in done)) | {"unreached": queues.shown()}
+
+
+def _deny_here(arguments: argparse.Namespace, text: str) -> Answer:
+    with _authority(arguments) as setting, setting.vault.transaction() as transaction:
+        found = meant(text, (listed for _, listed in queued(transaction)))
+        if not found:
+            raise NotAtAuthority(f"cannot find request '{text}': it was not left here, or was forgotten")
+        deny_request(transaction, found[0].request_id)
+    return _denied(found[0], [setting.identity.ma_id])
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from lms.authority.queue import Line, Waiting, meant
+from lms.authority.queue import meant
 from lms.authority.waiting import _beginnings
 from lms.errors import RequestAmbiguous
 from lms.model.authorities import ListedRequest, RequestKind, RequestState
@@ -23,11 +23,11 @@ def asked(beginning: bytes) -> ListedRequest:
 # The first two have 20 bits in common, which is one group of digits, and no more than 40.
 ONE, LIKE_IT, OTHER = asked(b"same one"), asked(b"same two"), asked(b"other")
 DIGITS = digits(ONE.request_id)
-LINES = Line(UUID(int=2), ()), Line(UUID(int=3), ())
 
 
-def waiting(*listed: ListedRequest) -> list[Waiting]:
-    return [Waiting(line, request) for line in LINES for request in listed]
+def listed(*requests: ListedRequest) -> list[ListedRequest]:
+    """As two authorities list them."""
+    return [*requests, *requests]
 
 
 @pytest.mark.parametrize(
@@ -35,19 +35,19 @@ def waiting(*listed: ListedRequest) -> list[Waiting]:
     [DIGITS, DIGITS.lower().replace("-", ""), DIGITS[:9], DIGITS[:4], f"{DIGITS[:4]}-…", ONE.request_id.hex().upper()],
 )
 def test_a_request_is_meant_by_how_its_digits_begin(said):
-    assert [w.listed for w in meant(said, waiting(ONE, OTHER))] == [ONE, ONE]
+    assert meant(said, listed(ONE, OTHER)) == [ONE, ONE]
 
 
 @pytest.mark.parametrize("said", ["", "…", "-", DIGITS[:3], "AAAA", f"{DIGITS}-AAAA", ONE.request_id.hex()[:16]])
 def test_too_little_and_other_digits_mean_none(said):
-    assert meant(said, waiting(ONE, OTHER)) == []
+    assert meant(said, listed(ONE, OTHER)) == []
 
 
 def test_of_two_that_begin_alike_none_is_meant():
     assert digits(LIKE_IT.request_id)[:4] == DIGITS[:4]
     with pytest.raises(RequestAmbiguous, match="2 begin like this"):
-        meant(DIGITS[:4], waiting(ONE, LIKE_IT))
-    assert {w.listed for w in meant(DIGITS, waiting(ONE, LIKE_IT))} == {ONE}
+        meant(DIGITS[:4], listed(ONE, LIKE_IT))
+    assert {*meant(DIGITS, listed(ONE, LIKE_IT))} == {ONE}
 
 
 def test_a_list_shows_as_many_digits_as_tell_requests_apart_and_never_all():

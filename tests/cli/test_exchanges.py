@@ -1,7 +1,7 @@
 """Every exchange between a machine and its owner, by every way that it can go, with an authority in either mode.
 
-From the request to a key that works (PROTOCOL §6, §8). What an exchange is, and what a way is, are tables; machine,
-authority and station are processes, and what is carried is a file.
+From the request to a key that works, or to a denial that the machine hears (PROTOCOL §6, §7, §8). What an exchange is,
+and what a way is, are tables; machine, authority and station are processes, and what is carried is a file.
 """
 
 from __future__ import annotations
@@ -85,13 +85,19 @@ def by_file(asker: Asker, parties: Parties) -> Said:
 def by_operator(asker: Asker, parties: Parties) -> Said:
     """The machine uses the queue, the owner has no network: the authority's operator carries request and answer."""
     digits, answer = asker.left_at(parties.serving), asker.papers / "answer"
-    exported = parties.serving.place.run("pending", "--export", asker.papers / "exported").json["requests"]
-    (request,) = (Path(listed["files"]) for listed in exported if digits.startswith(listed["digits"][:4]))
+    request = exported(asker, parties, digits)
     annex = request.with_suffix(".annex.xml")
     assert approved(parties, request, digits, answer, *(("--annex", annex) if annex.exists() else ()))
     taken = parties.serving.place.run("take", answer)
     assert (taken.exit_code, taken.stderr) == (0, "")
     return asker.ask_through(parties.serving)
+
+
+def exported(asker: Asker, parties: Parties, digits: str) -> Path:
+    """The file in which the authority's operator carries the request with these digits."""
+    listed = parties.serving.place.run("pending", "--export", asker.papers / "exported").json["requests"]
+    (request,) = (Path(one["files"]) for one in listed if digits.startswith(one["digits"][:4]))
+    return request
 
 
 def approved(parties: Parties, request: Path, digits: str, answer: Path, *more: object) -> bool:
@@ -103,6 +109,15 @@ def approved(parties: Parties, request: Path, digits: str, answer: Path, *more: 
 
 WAYS = {"file": by_file, "queue": by_queue, "operator": by_operator}
 ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+
+# Who denies, and what he says of the request.
+DENIALS: dict[str, Callable[[Asker, Parties, str], Said]] = {
+    "station-digits": lambda asker, parties, digits: parties.station.run("deny", digits),
+    "station-file": lambda asker, parties, digits: parties.station.run("deny", exported(asker, parties, digits)),
+    "operator-digits": lambda asker, parties, digits: parties.serving.place.run("deny", digits),
+    "operator-file": lambda asker, parties, digits: parties.serving.place.run("deny", exported(asker, parties, digits)),
+}
+denials = pytest.mark.parametrize("deny", DENIALS.values(), ids=DENIALS)
 
 
 @pytest.fixture(scope="module", params=Mode, ids=[mode.value for mode in Mode])
@@ -162,3 +177,59 @@ def test_a_machine_gets_its_keys_back(parties, machines, asking, way, tmp_path):
     assert (restored.exit_code, restored.json["changed"]) == (0, True)
     assert lmsctl("status", config=config).json["state"] == "at-risk"
     assert board.unseal(child) == PRECIOUS
+
+
+def assert_denied(asker: Asker, parties: Parties, deny: Callable[[Asker, Parties, str], Said]) -> None:
+    """The machine hears it, nobody can approve that request any more, and the machine asks anew."""
+    digits, serving = asker.left_at(parties.serving), parties.serving
+    denied = deny(asker, parties, digits)
+    assert (denied.exit_code, denied.stderr) == (0, "")
+    assert (denied.json["request"], denied.json["denied-at"]) == (digits, [serving.ma_id])
+    late = parties.station.approve(digits)
+    assert (late.exit_code, late.json["error"]) == (5, "Denied")
+    heard = asker.ask_through(serving)
+    assert (heard.exit_code, heard.json["error"], DIGITS.search(heard.json["message"])[0]) == (5, "Denied", digits)
+    assert asker.left_at(serving) != digits
+
+
+@denials
+def test_a_machine_hears_that_its_enrolment_is_denied(parties, machines, asking, deny):
+    asker = asking(ENROLMENT, provisioned(machines(), parties.station))
+    assert_denied(asker, parties, deny)
+    assert by_queue(asker, parties).json["approved"] is True
+
+
+@denials
+def test_a_machine_hears_that_its_restore_is_denied(parties, machines, asking, deny, tmp_path):
+    machine = machines()
+    config = provisioned(machine, parties.station)
+    assert by_queue(asking(ENROLMENT, config), parties).exit_code == 0
+    child = enrolled_at(parties, machine, config, tmp_path / "auth")
+    board = machines(disk_of=machine.directory)
+    asker = asking(RESTORE, board.write_config())
+    assert_denied(asker, parties, deny)
+    assert by_queue(asker, parties).exit_code == 0
+    assert board.unseal(child) == PRECIOUS
+
+
+def test_an_approval_that_was_not_used_yet_is_denied_by_its_request_file(parties, machines, asking):
+    asker = asking(ENROLMENT, provisioned(machines(), parties.station))
+    digits, answer = asker.left_at(parties.serving), asker.papers / "answer"
+    request, place = exported(asker, parties, digits), parties.serving.place
+    assert approved(parties, request, digits, answer)
+    assert place.run("take", answer).exit_code == 0
+    assert place.run("deny", request).exit_code == 0
+    taken = place.run("take", answer)
+    assert (taken.exit_code, taken.json["error"]) == (5, "Denied")
+    assert asker.ask_through(parties.serving).json["error"] == "Denied"
+
+
+def test_what_waits_nowhere_and_what_is_no_request_is_not_denied(parties, machines, asking):
+    asker = asking(ENROLMENT, provisioned(machines(), parties.station))
+    request = asker.papers / "request"
+    assert asker.ask("--request-to", request).exit_code == 0
+    for at in (parties.station, parties.serving.place):
+        refused = [at.run("deny", what) for what in (request, "AAAA-AAAA-AAAA-AAAA", parties.station.trust_list)]
+        errors = ["NotAtAuthority", "NotAtAuthority", "WrongDocument"]
+        assert [said.json["error"] for said in refused] == errors
+        assert [said.exit_code for said in refused] == [5, 5, 6]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from lms.errors import ApprovalPending, NotAtAuthority, NotInitialised, UntrustedSigner, WrongDocument
+from lms.errors import ApprovalPending, Denied, NotAtAuthority, NotInitialised, UntrustedSigner, WrongDocument
 from lms.model.authorities import RequestKind
 from lms.model.keys import Name
 from lms.model.tpm import OuterWrap
 from lms.service.enrolment import request_enrolment
 from lms.service.enrolment_by_authority import enroll_by_authority
 from lms.service.keeping import AuthoritySetting
-from lms.service.keeping.by_hand import ClosedVaultKey, exported, queued, take
+from lms.service.keeping.by_hand import ClosedVaultKey, deny, exported, queued, take
 from lms.service.setting import NO_SECRET
 from lms.wire.enrolment import read_platform_enrolment
 from lms.wire.exchange_v1 import RESTORE_APPROVAL
@@ -72,6 +72,27 @@ def test_what_the_owner_did_not_sign_is_not_taken(lost, closed):
     assert restore(board).changed
 
 
+def test_a_denial_at_the_authority_is_heard_and_ends_an_approval(lost, closed):
+    board, authority, child = lost
+    with closed.vault.transaction() as transaction:
+        ((served, listed),) = queued(transaction)
+        approval = authority.office.approve(*exported(closed, transaction, served, listed))
+        assert take(closed, transaction, approval).changed
+        assert deny(transaction, listed.request_id).changed
+        assert not deny(transaction, listed.request_id).changed
+    with pytest.raises(Denied), closed.vault.transaction() as transaction:
+        take(closed, transaction, approval)
+    with pytest.raises(Denied):
+        restore(board)
+    with pytest.raises(ApprovalPending):
+        restore(board)
+    with closed.vault.transaction() as transaction:
+        (again,) = (one for one in queued(transaction) if one[1].request_id != listed.request_id)
+        assert take(closed, transaction, authority.office.approve(*exported(closed, transaction, *again))).changed
+    assert restore(board).changed
+    assert board.unseal(child) == PRECIOUS
+
+
 def test_a_vault_that_stays_closed_passes_nothing_on(closed):
     with pytest.raises(NotInitialised):
         closed.key.rewrap(Name(bytes.fromhex("000b") + bytes(32)), OuterWrap(b"", b""), b"")
@@ -97,4 +118,6 @@ def test_what_was_forgotten_is_not_carried(closed):
         transaction.drop_request(listed.request_id)
         with pytest.raises(NotAtAuthority):
             exported(closed, transaction, served, listed)
+        with pytest.raises(NotAtAuthority):
+            deny(transaction, listed.request_id)
         assert not list(queued(transaction))

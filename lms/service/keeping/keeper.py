@@ -268,7 +268,7 @@ class _Served:
         with self._setting.vault.transaction() as transaction:
             call = self._call(transaction, session)
             if isinstance(call.asker, Station):
-                return deny(self._setting, transaction, call.asker, _request_id(id))
+                return deny(transaction, station_request(transaction, call.asker, _request_id(id)))
             return mark_package(self._setting, transaction, call.bound, _package_id(id))
 
     def _call(self, transaction: VaultTransaction, session: bytes) -> _Call:

@@ -191,9 +191,8 @@ def _answer(
     return Receipt(request_id.hex().upper(), hashlib.sha256(document).digest(), setting.now(), changed)
 
 
-def deny(setting: AuthoritySetting, transaction: VaultTransaction, station: Station, request_id: bytes) -> Receipt:
-    """A station denies a request of its owner's queue. Raises NotAtAuthority."""
-    kept = station_request(transaction, station, request_id)
+def deny(transaction: VaultTransaction, kept: KeptRequest) -> Receipt:
+    """Deny a request for ever: who left it is told, and no answer to it is taken any more."""
     changed = kept.state is not RequestState.DENIED
     transaction.keep_request(replace(kept, state=RequestState.DENIED, answer=None))
     return _receipt(kept, changed=changed)
