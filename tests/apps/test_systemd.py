@@ -6,11 +6,6 @@ needs no device mapper. It runs in a root directory of Debian 13 below `build/`,
 
 from __future__ import annotations
 
-import fcntl
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from lms.apps.luks.enrolling import enroll
@@ -18,58 +13,23 @@ from lms.apps.luks.token import Binding
 from lms.model.keys import Algorithm
 from lms.model.secret import Secret
 from tests.service.test_sealing import extend
+from tests.support.trixie import TCTI, VOLUME, make_root, typed
 from tests.support.volumes import Acting, metadata, person
 
 pytestmark = pytest.mark.slow
-PROJECT = Path(__file__).parents[2]
-ROOT = PROJECT / "build" / "trixie"
-PACKAGES = (
-    "cryptsetup-bin,libtss2-esys-3.0.2-0t64,libtss2-mu-4.0.1-0t64,libtss2-rc0t64,"
-    "libtss2-tcti-swtpm0t64,systemd-cryptsetup"
-)
 PIN = Secret(b"a PIN of nine words")
-# In a mount namespace of its own, which ends with it.
-UNLOCK = """
-mount --rbind /dev "$ROOT/dev"
-mount -t proc proc "$ROOT/proc"
-mount -t tmpfs tmpfs "$ROOT/tmp"
-mkdir "$ROOT/tmp/tpm"
-mount --bind "$SOCKETS" "$ROOT/tmp/tpm"
-cp "$VOLUME" "$ROOT/tmp/volume"
-chroot "$ROOT" timeout 60 systemd-cryptenroll --unlock-tpm2-device=swtpm:path=/tmp/tpm/tpm --recovery-key /tmp/volume
-cp "$ROOT/tmp/volume" "$VOLUME"
-"""
-
-
-@pytest.fixture(scope="session")
-def root():
-    """Debian 13, made by whoever comes first, with what `make test-slow` installs."""
-    ROOT.parent.mkdir(exist_ok=True)
-    with (ROOT.parent / ".trixie.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (ROOT / "usr/bin/systemd-cryptenroll").exists():
-            subprocess.run([PROJECT / "tools/debian-root", "trixie", ROOT, PACKAGES], check=True)
-    return ROOT
 
 
 @pytest.fixture
-def unlock(root):
+def unlock():
     """Adds a recovery key with what the token of a volume opens: systemd's exit code, and what it said."""
 
     def run(platform, volume, pin: Secret | None = None) -> tuple[int, str]:
-        platform.let_go()
-        given = {"ROOT": str(root), "SOCKETS": str(platform.machine.path.parent), "VOLUME": str(volume)}
-        asked = {} if pin is None else {"PIN": pin.reveal().decode()}
-        done = subprocess.run(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-euc", UNLOCK],
-            capture_output=True,
-            text=True,
-            env={"PATH": os.environ["PATH"]} | given | asked,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        words = f"systemd-cryptenroll --unlock-tpm2-device={TCTI} --recovery-key {VOLUME}"
+        done = typed(platform, volume, words, **({} if pin is None else {"PIN": pin.reveal().decode()}))
         return done.returncode, done.stderr
 
+    make_root()
     return run
 
 

@@ -25,7 +25,7 @@ _REPAIRS: Final[Mapping[Kind, str]] = {
     Kind.TRUSTED_KEY: 'keyctl add trusted NAME "new 32 keyhandle={handle:#x}" @u',
     Kind.TSS2_KEY: _CSP,
     Kind.PKCS11_STORE: _CSP,
-    Kind.CREDENTIAL: "systemd-creds decrypt {} - | systemd-creds encrypt --with-key=host --name={name} - NEWFILE",
+    Kind.CREDENTIAL: "systemd-creds decrypt --name= {} - | systemd-creds encrypt --with-key=host --name=NAME - NEWFILE",
 }
 _GONE: Final = "it was made below a recoverable key that this machine has no more"
 _ANOTHER: Final = "it hangs below the recoverable key of another machine"
@@ -55,5 +55,4 @@ def repair(kind: Kind, where: str, machine: Machine) -> str:
     if kind is Kind.TRUSTED_KEY and path.name == Files(path.parent, path.parent).master.name:
         elsewhere = "" if str(path.parent) == DEFAULT_KEYS else f" --directory {shlex.quote(str(path.parent))}"
         return f"lmsctl evm create --replace{elsewhere}"
-    name = path.name.removesuffix(".cred")
-    return _REPAIRS.get(kind, "").format(shlex.quote(where), name=shlex.quote(name), handle=machine.handle)
+    return _REPAIRS.get(kind, "").format(shlex.quote(where), handle=machine.handle)

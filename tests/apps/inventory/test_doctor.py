@@ -108,7 +108,10 @@ def test_what_the_tpm_keeps_is_judged(archived, seen):
     archived.let_go()
     command = ["tpm2_nvdefine", "-T", archived.machine.tcti, "-C", "o", "-s", "8", "-P", OWNER_AUTH.reveal().decode()]
     subprocess.run([*command, "0x01500020"], check=True, capture_output=True)
-    found = {key: state for key, state in states(seen(Acting(archived))).items() if key[1].startswith("0x")}
+    examined = seen(Acting(archived))
+    found = {key: state for key, state in states(examined).items() if key[1].startswith("0x")}
+    (reason,) = {row["reason"] for row in examined.answer()["bound"] if row["where"] in ("0x81000100", "0x01500020")}
+    assert reason.endswith("only that can make it anew"), "there is nothing to type"
     assert found == {
         ("recoverable key", f"{DRSK_HANDLE:#010x}"): PROTECTED,
         ("persistent key", f"{SRK_HANDLE:#010x}"): PROTECTED,
