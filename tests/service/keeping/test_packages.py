@@ -63,3 +63,16 @@ def test_whoever_was_withdrawn_while_his_package_was_judged_leaves_none(house, p
         asker.upload(document)
     with house.vault.transaction() as transaction:
         assert transaction.packages(platform.id) == ()
+
+
+def test_what_is_kept_of_a_withdrawn_platform_stays_marked_or_not(house, platform):
+    """Nobody's word takes it: room is made where a platform archives, and this one does so no more."""
+    asker = house.asker(platform)
+    for number in (1, 2, 3):
+        asker.upload(house.package(platform, number))
+    asker.delete(str(house.kept(platform)[1].package_id))
+    house.withdraw(platform.identity)
+    house.later(days=1000)
+    with pytest.raises(NotAuthorised):
+        asker.upload(house.package(platform, 4))
+    assert house.sequences(platform) == [1, 2, 3]
