@@ -45,14 +45,12 @@ def check(condition: bool, text: str) -> None:
     print(f"   ok: {text}", flush=True)
 
 
-def program(folder: Path, name: str, *arguments: object, config: Path | None = None, refused: bool = False) -> Answer:
-    """Run one of our programs as a user would; its JSON answer."""
+def program(folder: Path, name: str, *arguments: object, config: Path, refused: bool = False) -> Answer:
+    """Run one of our programs as a user would, with the configuration of his machine; its JSON answer."""
     words = [str(a) for a in arguments]
     print(f"   $ {name} {' '.join(words).replace(str(folder), '…')}", flush=True)
-    before = [] if config is None else ["--config", str(config)]
-    done = subprocess.run(
-        [ROOT / ".venv/bin" / name, *before, "--json", *words], capture_output=True, text=True, check=False
-    )
+    command = [ROOT / ".venv/bin" / name, "--config", config, "--json", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     for line in done.stderr.splitlines():
         print(f"   {line}", flush=True)
     if (done.returncode != 0) != refused:
@@ -165,32 +163,65 @@ class Authority:
 
 @dataclass
 class Owner:
-    """The owner, at a station that is no authority: the token, its password, and the register."""
+    """The owner, at a station with a TPM of its own that is no authority: token, password, and the register."""
 
     folder: Path
+    tpm: SoftwareTpm = field(init=False)
 
     def __post_init__(self) -> None:
-        self.folder.mkdir()
+        self.tpm = SoftwareTpm(self.folder / "tpm")
+        maker = self.tpm.manufacture(self.folder.parent / "tpm-maker")
+        self.tpm.start()
         self.token, self.document = self.folder / "token.xml", self.folder / "owner.xml"
         self.password, self.owner_auth = self.folder / "password", self.folder / "owner-auth"
         self.password.write_text("a password for the demo only")
         self.owner_auth.write_text("owner authorisation of the demo")
-        self.register = self.folder / "trust-list.xml"
+        self.register = self.folder / "station" / "trust.xml"
+        self.config.write_text(
+            f'tcti = "{self.tpm.tcti}"\n'
+            f'state_directory = "{self.folder}/state"\n'
+            f'[authority]\nstate_directory = "{self.folder}/authority"\n'
+            f'[station]\nstate_directory = "{self.register.parent}"\n'
+            f'ek_roots = ["{maker.root}", "{maker.issuer}"]\n'
+        )
+
+    @property
+    def config(self) -> Path:
+        """Its `lms.toml`."""
+        return self.folder / "lms.toml"
+
+    def run(self, name: str, *arguments: object) -> Answer:
+        """Run one of our programs at the station."""
+        return program(self.folder.parent, name, *arguments, config=self.config)
 
     def make_token(self) -> str:
         """A new token; its fingerprint."""
-        made = program(self.folder.parent, "lmsctl", "token", "create", self.token, "--token-password", self.password)
-        program(self.folder.parent, "lmsctl", "token", "public", self.token, "--output", self.document)
-        return str(made["fingerprint"])
+        made = self.run("lmsctl", "token", "create", self.token, "--token-password", self.password)
+        self.run("lmsctl", "token", "public", self.token, "--output", self.document)
+        self.fingerprint = str(made["fingerprint"])
+        return self.fingerprint
 
-    def approve(self, request: Path, shown: str, answer: Path, maker: LocalCa, *more: str) -> Answer:
-        """Approve a request whose digits were read at the machine that asks."""
+    def approve(self, request: Path | str, *more: object) -> Answer:
+        """Approve a request: a file, or the digits under which it waits at an authority."""
         first = () if self.register.exists() else ("--new-trust-list",)
-        return program(
-            self.folder.parent, "lms-authority", "approve", request, "--token", self.token,
-            "--token-password", self.password, "--trust-list", self.register, *first, "--digits", shown,
-            f"--ek-root={maker.root}", f"--ek-root={maker.issuer}", "--output", answer, *more,
-        )  # fmt: skip
+        token = ("--token", self.token, "--token-password", self.password)
+        return self.run("lms-authority", "approve", request, *token, *first, *more)
+
+    def approve_file(self, request: Path, shown: str, answer: Path) -> Answer:
+        """Approve a file whose digits were read at the machine that asks."""
+        return self.approve(request, "--digits", shown, "--output", answer)
+
+    def open_station(self) -> None:
+        """From now on the queues of the authorities are open to it."""
+        request, certificate = self.folder / "station.csr", self.folder / "station.pem"
+        shown = self.run("lms-authority", "station", "init", "--output", request)["request"]
+        self.approve_file(request, shown, certificate)
+        whose = ("--owner", self.document, "--fingerprint", self.fingerprint)
+        self.run("lms-authority", "station", "enroll", "--certificate", certificate, *whose)
+
+    def remove(self) -> None:
+        """End its TPM."""
+        self.tpm.remove()
 
 
 @dataclass

@@ -61,6 +61,7 @@ class _Ours:
             (folder / name).mkdir()
         self._folder = folder
         self._owner = Owner(folder / "owner")
+        closing.callback(self._owner.remove)
         self._auth = ("--owner-auth", self._owner.owner_auth)
         self._machine = Machine(folder / "machine", private_bus())
         closing.callback(self._machine.bus.__exit__)
@@ -73,7 +74,7 @@ class _Ours:
         self._machine.lmsctl("provision", "--owner", self._owner.document, "--fingerprint", fingerprint, *self._auth)
         request, grant = folder / "request.xml", folder / "grant.xml"
         shown = self._machine.lmsctl("enroll", "msa", "--request-to", request)["request"]
-        self._owner.approve(request, shown, grant, self._machine.maker)
+        self._owner.approve_file(request, shown, grant)
         self._machine.lmsctl("enroll", "msa", "--grant", grant)
         self._machine.lmsctl("enroll", "ma", *self._auth)
         self._machine.lmsctl("archive")
@@ -87,7 +88,7 @@ class _Ours:
         request, grant = here / "request.xml", here / "grant.xml"
         self.address = f"https://127.0.0.1:{port}"
         made = program(here, "lms-authority", "init", "--address", self.address, "--output", request, config=config)
-        self._owner.approve(request, made["request"], grant, self._machine.maker)
+        self._owner.approve_file(request, made["request"], grant)
         words = ("--grant", grant, "--owner", self._owner.document, "--fingerprint", fingerprint)
         program(here, "lms-authority", "enroll", *words, config=config)
         serving = Daemon(config, "lms.authority.main", "serve")
@@ -137,7 +138,7 @@ class _Ours:
         self._asked += 1
         request, answer = (self._folder / f"{kind}{self._asked}.xml" for kind in ("request", "approval"))
         request.write_bytes(document)
-        self._owner.approve(request, digits(read_restore_request(document).request_id), answer, self._machine.maker)
+        self._owner.approve_file(request, digits(read_restore_request(document).request_id), answer)
         return answer
 
 
