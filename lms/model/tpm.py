@@ -25,6 +25,18 @@ class SealedObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Tries:
+    """How many of the `most` wrong authorisations that a TPM takes are used up.
+
+    One comes back after each `recovery_s` seconds; 0 is never.
+    """
+
+    used: int
+    most: int
+    recovery_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class OuterWrap:
     """A duplicated key on its way: Duplicate (TPM2B_PRIVATE) and EncryptedSeed (TPM2B_ENCRYPTED_SECRET)."""
 

@@ -14,7 +14,7 @@ from lms.model.keys import Algorithm, Name
 from lms.model.packages import MsaApproval
 from lms.model.policies import Branch, DuplicationPolicy
 from lms.model.secret import Secret
-from lms.model.tpm import Attestation, Credential, OuterWrap, SealedObject
+from lms.model.tpm import Attestation, Credential, OuterWrap, SealedObject, Tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,10 @@ class Tpm(Protocol):
 
     def is_locked_out(self) -> bool:
         """Whether it refuses all that wrong guesses count for, because there were too many."""
+        ...
+
+    def tries(self) -> Tries:
+        """How many wrong guesses it takes still, and when it forgets one."""
         ...
 
     def set_owner_auth(self, old: Secret, new: Secret) -> None:

@@ -77,9 +77,9 @@ class TpmKeys:
         """The child's two files."""
         return SealedObject(*((self._directory / f"child.{part}").read_bytes() for part in ("pub", "prv")))
 
-    def lock_out(self) -> None:
-        """Guess another program's password, where the TPM takes no second guess."""
-        self.run("dictionarylockout", "-s", "-n", "1", "-t", "1000", "-l", "1000")
+    def lock_out(self, tries: int = 1) -> None:
+        """Guess another program's password once, where the TPM takes so many guesses."""
+        self.run("dictionarylockout", "-s", "-n", str(tries), "-t", "7200", "-l", "1000")
         files = ("-r", "guessed.prv", "-u", "guessed.pub")
         self.run("create", "-C", DRSK, *files, "-p", "right", "-i", "-", "-a", "userwithauth", stdin=b"another's")
         self.run("load", "-C", DRSK, "-u", "guessed.pub", "-r", "guessed.prv", "-c", "guessed.ctx")

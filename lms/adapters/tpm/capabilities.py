@@ -11,6 +11,7 @@ from typing import Final
 from lms.adapters.channel import Channel, command
 from lms.adapters.tpm.responses import doing
 from lms.errors import BadRequest
+from lms.model.tpm import Tries
 from lms.wire.tpm.marshal import Reader
 
 _CC_FLUSH_CONTEXT: Final = 0x165
@@ -21,6 +22,9 @@ _CAP_HANDLES: Final = 1
 _CAP_COMMANDS: Final = 2
 _CAP_TPM_PROPERTIES: Final = 6
 _PT_PERMANENT: Final = 0x200
+_PT_LOCKOUT_COUNTER: Final = 0x20E
+_PT_MAX_AUTH_FAIL: Final = 0x20F
+_PT_LOCKOUT_INTERVAL: Final = 0x210
 _COUNT: Final = 254
 
 _COMMAND_INDEX: Final = 0xFFFF  # of TPMA_CC
@@ -82,7 +86,17 @@ def kept(channel: Channel) -> dict[int, bytes]:
 
 def permanent(channel: Channel) -> int:
     """TPMA_PERMANENT."""
-    reader = Reader(channel.execute(command(_CC_GET_CAPABILITY, _CAP_TPM_PROPERTIES, _PT_PERMANENT, 1)))
+    return _property(channel, _PT_PERMANENT)
+
+
+def tries(channel: Channel) -> Tries:
+    """What wrong guesses used up."""
+    asked = (_PT_LOCKOUT_COUNTER, _PT_MAX_AUTH_FAIL, _PT_LOCKOUT_INTERVAL)
+    return Tries(*(_property(channel, one) for one in asked))
+
+
+def _property(channel: Channel, which: int) -> int:
+    reader = Reader(channel.execute(command(_CC_GET_CAPABILITY, _CAP_TPM_PROPERTIES, which, 1)))
     reader.raw(1 + 4 + 4 + 4)  # moreData, capability, count, property
     return reader.u32()
 

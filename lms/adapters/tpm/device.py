@@ -19,7 +19,7 @@ from lms.model.keys import Algorithm, Name
 from lms.model.packages import MsaApproval
 from lms.model.policies import Branch, DuplicationPolicy
 from lms.model.secret import Secret
-from lms.model.tpm import Attestation, Credential, OuterWrap, SealedObject
+from lms.model.tpm import Attestation, Credential, OuterWrap, SealedObject, Tries
 from lms.ports import CertifiedKey, DuplicatedKey, EndorsementKey, Step
 
 
@@ -128,6 +128,15 @@ class TpmDevice:
     def is_locked_out(self) -> bool:
         """Whether it refuses what wrong guesses count for (TPMA_PERMANENT, inLockout)."""
         return self._permanent(capabilities.IN_LOCKOUT)
+
+    def tries(self) -> Tries:
+        """What wrong guesses used up (TPM_PT_LOCKOUT_COUNTER, TPM_PT_MAX_AUTH_FAIL, TPM_PT_LOCKOUT_INTERVAL)."""
+
+        def ask(tpm: Connection) -> Tries:
+            with doing("read the TPM's properties"):
+                return capabilities.tries(tpm.channel)
+
+        return self._worker.run(ask)
 
     def set_owner_auth(self, old: Secret, new: Secret) -> None:
         """TPM2_HierarchyChangeAuth of the owner hierarchy; OwnerAuthFailed."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lms.apps.acts import Answer
 from lms.apps.inventory.machine import Machine
 from lms.model.packages import DestinationKind
 
 _OLD: Final = 90
+_UNITS: Final = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+_LOCKED_OUT: Final = "locked-out"
 _TOLD: Final[Mapping[str, tuple[str, str]]] = {
     "owner-auth-unset": (
         "the TPM has no owner authorisation: whoever reaches it can take its keys away",
@@ -21,8 +23,8 @@ _TOLD: Final[Mapping[str, tuple[str, str]]] = {
         "the TPM has no lock-out authorisation: whoever reaches it can clear it",
         "tpm2_changeauth -c lockout file:FILE",
     ),
-    "locked-out": (
-        "the TPM refuses authorisations after too many wrong guesses",
+    _LOCKED_OUT: (
+        "the TPM refuses authorisations",
         "tpm2_dictionarylockout --clear-lockout",
     ),
     "retired": ("authorities know this TPM no more", "lmsctl status"),
@@ -39,13 +41,33 @@ def found(word: str, meaning: str, act: str) -> Answer:
 def told(machine: Machine) -> Iterator[Answer]:
     """What follows from `status`; nothing where nobody could be asked."""
     status = machine.status
-    for word in status.get("findings", ()):
-        yield found(word, *_TOLD.get(word, (word, "lmsctl status")))
-    if status.get("locked-out") and "findings" not in status:
-        yield found("locked-out", *_TOLD["locked-out"])
-    if status.get("owner-auth-set") is False and "findings" not in status:
-        yield found("owner-auth-unset", *_TOLD["owner-auth-unset"])
+    words = status.get("findings", _of_no_key(status))
+    for word in words:
+        meaning, act = _TOLD.get(word, (word, "lmsctl status"))
+        yield found(word, f"{meaning}: {_tries(status)}" if word == _LOCKED_OUT else meaning, act)
+    if status.get("tries-left"):
+        yield found("tries-used", _tries(status), _TOLD[_LOCKED_OUT][1])
     yield from _of_destinations(machine)
+
+
+def _of_no_key(status: Mapping[str, Any]) -> list[str]:
+    """What `status` calls no finding as long as there is no recoverable key."""
+    unset = status.get("owner-auth-set") is False
+    return [word for word, so in ((_LOCKED_OUT, status.get(_LOCKED_OUT)), ("owner-auth-unset", unset)) if so]
+
+
+def _tries(status: Mapping[str, Any]) -> str:
+    """How many wrong guesses the TPM takes still, and when it forgets one."""
+    every = status["try-recovery-s"]
+    back = f"one comes back every {_span(every)}" if every else "none comes back by itself"
+    used = f"{status['tries'] - status['tries-left']} of {status['tries']} tries are used up"
+    return f"{used}, by wrong guesses or by a machine that was switched off hard; {back}"
+
+
+def _span(seconds: int) -> str:
+    """As people say it: "hour", "90 minutes"."""
+    unit, size = next(one for one in _UNITS if seconds == one[1] or seconds >= 2 * one[1])
+    return unit if seconds == size else f"{round(seconds / size)} {unit}s"
 
 
 def _of_destinations(machine: Machine) -> Iterator[Answer]:

@@ -79,8 +79,13 @@ def status(call: Call, setting: Setting) -> Answer:
 
 
 def _lockout(setting: Setting) -> Answer:
-    """What to do about a TPM that somebody guessed at; absent where nobody did."""
-    return {"locked-out": TpmLockedOut.hint if setting.tpm.is_locked_out() else None}
+    """What to do about a TPM that somebody guessed at, and how much that takes still; absent where nobody did."""
+    locked, tries = setting.tpm.is_locked_out(), setting.tpm.tries()
+    known: Answer = {"locked-out": TpmLockedOut.hint if locked else None}
+    if not (locked or tries.used):
+        return known
+    left = max(0, tries.most - tries.used)
+    return known | {"tries-left": left, "tries": tries.most, "try-recovery-s": tries.recovery_s}
 
 
 def _request(setting: Setting, reason: Reason) -> str | None:

@@ -483,7 +483,44 @@ def test_files_are_found_however_deep_they_lie(acts, tmp_path, seen, made):
 def test_a_tpm_that_is_locked_out_is_told(acts, archived, tmp_path, seen):
     archived.let_go()
     TpmKeys(archived.machine.tcti, tmp_path / "guessing").lock_out()
-    assert "locked-out" in findings(seen(acts))
+    (row,) = [row for row in seen(acts).findings if row["finding"] in ("locked-out", "tries-used")]
+    assert row["finding"] == "locked-out"
+    assert row["meaning"].startswith("the TPM refuses authorisations: 1 of 1 tries are used up, ")
+    assert row["meaning"].endswith("; one comes back every 2 hours")
+
+
+def test_tries_that_are_used_up_are_told_before_none_is_left(archived, bus, daemons, tmp_path):
+    archived.let_go()
+    others = TpmKeys(archived.machine.tcti, tmp_path / "guessing")
+    others.run("dictionarylockout", "-c")
+    config = archived.write_config()
+    assert not {"tries", "locked-out"} & lmsctl("status", config=config).json.keys()
+    others.lock_out(tries=5)
+    daemons(archived)
+    status = lmsctl("status", config=config).json
+    assert [status[word] for word in ("tries-left", "tries", "try-recovery-s")] == [4, 5, 7200]
+    assert "locked-out" not in {*status, *status["findings"]}
+    (row,) = [row for row in lmsctl("doctor", config=config).json["findings"] if row["finding"] == "tries-used"]
+    assert row["meaning"].startswith("1 of 5 tries are used up, ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "none comes back by itself"),
+        (1, "one comes back every second"),
+        (119, "one comes back every 119 seconds"),
+        (1000, "one comes back every 17 minutes"),
+        (3600, "one comes back every hour"),
+        (86400, "one comes back every day"),
+        (172800, "one comes back every 2 days"),
+    ],
+)
+def test_when_a_try_comes_back_is_told_as_people_say_it(seconds, words):
+    """Of a machine that has no key yet, too."""
+    status = {"locked-out": "wait", "tries": 32, "tries-left": 0, "try-recovery-s": seconds}
+    (row,) = findings_.told(machine.Machine(DRSK_HANDLE, status))
+    assert (row["finding"], row["meaning"].rpartition("; ")[2]) == ("locked-out", words)
 
 
 def test_an_authority_that_has_not_the_newest_package_is_told():
