@@ -17,6 +17,8 @@ from tests.benchmarks import echo
 from tests.benchmarks.figures import Figure, Goal, of_pairs, paired
 from tests.support.bus import POLICIES, PrivateBus
 from tests.support.daemon import Daemon
+from tests.support.migration import Authority, Office, enrolled
+from tests.support.platform import Platform
 from tests.support.swtpm import SoftwareTpm
 
 _STARTS = 15
@@ -62,6 +64,19 @@ def _starts(ours: Daemon, peer: Daemon) -> Iterator[Figure]:
     ready, memory = ([(mine[i], theirs[i]) for mine, theirs in rounds] for i in (0, 1))
     yield of_pairs("lmsd: start to READY / bare echo service", "ms", ready, Goal("ours", at_most=_READY_MS))
     yield of_pairs("lmsd: idle memory / bare echo service", "MB", memory, Goal("ours", at_most=_MEMORY_MB))
+
+
+def _provisioned(address: str, peer: Daemon) -> Figure:
+    """The memory of one that has an owner, a trust list and a package at an authority."""
+    with TemporaryDirectory(prefix="lms-benchmark-") as folder, Platform(Path(folder) / "machine") as machine:
+        authority = Authority(Path(folder), Office())
+        enrolled(machine, authority.office, authority)
+        authority.close()
+        machine.let_go()
+        ours = Daemon(machine.write_config(bus=f'"{address}"'))
+        rounds = [(_start(ours)[1], _start(peer)[1]) for _ in range(_STARTS)]
+        ours.remove()
+    return of_pairs("lmsd, provisioned: idle memory / bare echo service", "MB", rounds)
 
 
 async def _rate(connections: list[Connection], call: _Call) -> float:
@@ -113,6 +128,7 @@ def figures() -> Iterator[Figure]:
         closing.callback(ours.remove)
         closing.callback(peer.remove)
         yield from _starts(ours, peer)
+        yield _provisioned(bus.address, peer)
         for daemon in (ours, peer):
             daemon.start().until("READY=1")
         for connections in (1, 20):

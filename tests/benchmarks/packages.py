@@ -24,6 +24,7 @@ SIZES = (1, 100, 10_000)
 _ROUNDS = {1: 60, 100: 30, 10_000: 12}
 _SLOWEST_S = 2.0
 _MOST_OF_PEER = 3.0
+_LINEAR = 1.2
 
 
 def _works(children: int) -> dict[str, Callable[[], object]]:
@@ -69,6 +70,7 @@ def _serve(work: Callable[[], object]) -> None:
 
 def figures() -> Iterator[Figure]:
     """Build and verify for each size."""
+    taken: dict[int, float] = {}
     for children in SIZES:
         with ExitStack() as closing:
             build, verify, bare = (_Worker(work, children) for work in ("build", "verify", "bare"))
@@ -81,7 +83,12 @@ def figures() -> Iterator[Figure]:
         told = f"package of {children} children"
         in_ms = [tuple(1000 * s for s in round_) for round_ in rounds]
         yield of_pairs(f"{told}: build and sign / parse, XSD", "ms", [(b, p) for b, _, p in in_ms], slow)
-        yield of_pairs(f"{told}: verify / parse, XSD", "ms", [(v, p) for _, v, p in in_ms], near)
+        verified = of_pairs(f"{told}: verify / parse, XSD", "ms", [(v, p) for _, v, p in in_ms], near)
+        taken[children] = verified.ours
+        yield verified
+    least, most = ((taken[n] - taken[1]) / n for n in SIZES[1:])  # each child's, without what every package takes
+    goal = Goal("ratio", at_most=_LINEAR)
+    yield Figure("verify: a child of 10,000 / a child of 100", "µs", 1000 * most, 1000 * least, most / least, goal)
 
 
 if __name__ == "__main__":
