@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
@@ -79,6 +81,57 @@ async def test_the_daemon_outlives_its_tpm(bus, archived, daemons):
         assert (await us.act("Archive")).result == "done"
         (status,) = await us.verb("Status")
         assert (status["state"], status["reason"]) == ("at-risk", "intact")
+
+
+@contextmanager
+def frozen(machine) -> Iterator[None]:
+    """Its TPM does not answer."""
+    machine.machine.freeze()
+    try:
+        yield
+    finally:
+        machine.machine.thaw()
+
+
+@in_loop
+async def test_a_frozen_tpm_holds_up_its_job_and_nobody_else(bus, archived, daemons, package):
+    daemon = daemons(archived)
+    async with client(bus.address) as us:
+        with frozen(archived):
+            number, path = await us.verb("Archive")
+            await us.until(path, "running")
+            assert (await us.properties())["State"] == "at-risk"
+            (said,) = await us.verb("Inspect", {}, {"package": package})
+            assert said["document"] == "MigrationPackage"
+            assert (await us.job(path))["State"] == "running"
+            assert daemon.stop(signal.SIGTERM) == 0
+        assert "the next process begins it anew" in daemon.log
+        daemon.start().until("READY=1")
+        assert (await us.job(path))["Id"] == number
+        assert (await us.until(path, "finished"))["Result"] == "done"
+
+
+@pytest.fixture
+def hurried(bus, archived):
+    """An `lmsd` that waits for its TPM three seconds."""
+    archived.let_go()
+    daemon = Daemon(archived.write_config(bus=f'"{bus.address}"'), "tests.support.hurried")
+    daemon.start().until("READY=1")
+    yield daemon
+    daemon.remove()
+
+
+@in_loop
+async def test_what_waits_for_a_frozen_tpm_ends_in_time_and_it_works_again(bus, archived, hurried):
+    async with client(bus.address) as us:
+        with frozen(archived):
+            failed = await us.act("Archive")
+            assert (failed.result, failed.error) == ("failed", TpmUnavailable.__name__)
+        assert (await us.act("Archive")).result == "done"
+        with frozen(archived):
+            with pytest.raises(TpmUnavailable):
+                await us.verb("Status")
+            assert hurried.stop(signal.SIGTERM) == 0
 
 
 @in_loop
