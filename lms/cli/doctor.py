@@ -55,4 +55,5 @@ def _scope(arguments: argparse.Namespace) -> Scope:
     config = load_configuration(arguments.config)
     copies = (*config.archives, *(() if config.recovery is None else (config.recovery,)))
     paths, devices = (tuple(map(Path, given)) for given in (arguments.path, arguments.device))
-    return Scope(config.drsk_handle, config.applications_directory, copies, paths, devices)
+    token = config.recovery_token.device or config.recovery_token.path
+    return Scope(config.drsk_handle, config.applications_directory, copies, paths, devices, token)

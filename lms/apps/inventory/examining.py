@@ -17,7 +17,7 @@ from lms.apps.inventory.bond import Item, Kind, State
 from lms.apps.inventory.crypttab import read_crypttab
 from lms.apps.inventory.disks import Disks
 from lms.apps.inventory.files import known_places, look_at_files
-from lms.apps.inventory.findings import of_volumes, told
+from lms.apps.inventory.findings import of_token, of_volumes, told
 from lms.apps.inventory.handles import UNSEEN, judge_handles
 from lms.apps.inventory.machine import Machine
 from lms.apps.inventory.sight import Sight
@@ -33,13 +33,17 @@ _CRYPTTAB: Final = Path("/etc/crypttab")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where to look: the handle of the recoverable key, what is kept of applications, where copies lie, and more."""
+    """Where to look: the handle of the recoverable key, what is kept of applications, where copies lie, and more.
+
+    `token` is the file of a token, or the block device that holds it.
+    """
 
     handle: int
     records: Path
     copies: tuple[Path, ...] = ()
     paths: tuple[Path, ...] = ()
     devices: tuple[Path, ...] = ()
+    token: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def examine(acts: Acts, scope: Scope) -> Examined:
     machine = _asked(acts, scope, sight)
     alone, copies = _look_at_volumes(acts, scope, machine, sight)
     look_at_files((*known_places(), *_containers(acts), *_named(scope, sight)), machine, sight)
-    findings = (*told(machine), *of_volumes(alone, copies))
+    findings = (*told(machine), *of_token(scope.token, scope.copies), *of_volumes(alone, copies))
     return Examined(machine, tuple(sight.items), findings, tuple(dict.fromkeys(sight.unseen)))
 
 

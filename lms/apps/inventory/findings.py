@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -97,6 +98,24 @@ def _named(destination: Mapping[str, str]) -> str:
     if destination["kind"] == DestinationKind.MIGRATION_AUTHORITY.value:
         return f"authority {destination['id']}"
     return "the token"
+
+
+def of_token(token: Path | None, copies: Iterable[Path]) -> Iterator[Answer]:
+    """Directories of copies on the file system of the token: a file of it, or the block device that holds it."""
+    medium = None if token is None else _file_system(token)
+    for directory in copies:
+        if medium is not None and _file_system(directory) == medium:
+            meaning = f"the token and the copies in {directory} lie on one file system: who takes or breaks it has both"
+            yield found("token-not-apart", meaning, "name a medium of its own in `recovery_token`")
+
+
+def _file_system(path: Path) -> int | None:
+    """The number of the file system that a path lies on, or that a block device holds; None where it is not there."""
+    try:
+        there = path.stat()
+    except OSError:
+        return None
+    return there.st_rdev if stat.S_ISBLK(there.st_mode) else there.st_dev
 
 
 def of_volumes(alone: Iterable[str], copies: Iterable[tuple[Path, str]]) -> Iterator[Answer]:

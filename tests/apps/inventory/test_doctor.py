@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 from functools import partial
@@ -34,7 +36,7 @@ from tests.service.test_sealing import extend
 from tests.support.foreign import Foreign, ProgramFailed
 from tests.support.platform import OWNER_AUTH, lmsctl
 from tests.support.tpm_keys import TpmKeys
-from tests.support.volumes import PASSPHRASE, Acting, add_passphrase, cryptsetup, rewrite_token
+from tests.support.volumes import PASSPHRASE, Acting, add_passphrase, cryptsetup, nobody, rewrite_token
 
 DRSK = f"{DRSK_HANDLE:#x}"
 PROTECTED, STALE, LOST, UNKNOWN = (state.value for state in State)
@@ -336,7 +338,7 @@ def test_a_volume_whose_pcrs_are_others_on_the_next_board_is_stale(
     state, reason, act = of_volume(seen(Acting(new), volume), volume)
     assert (state, act) == (STALE, f"lmsctl luks reseal {volume}")
     with pytest.raises(TokenUseless) as refused:
-        check(Acting(new), volume, tmp_path / "apps", lambda: PIN)
+        check(Acting(new), volume, tmp_path / "apps", nobody)
     assert str(refused.value).endswith(f": {reason}"), "in the words of `luks check`"
     reseal(Acting(new), volume, tmp_path / "apps", lambda: PASSPHRASE, lambda: PIN)
     new.archive()
@@ -521,6 +523,24 @@ def test_when_a_try_comes_back_is_told_as_people_say_it(seconds, words):
     status = {"locked-out": "wait", "tries": 32, "tries-left": 0, "try-recovery-s": seconds}
     (row,) = findings_.told(machine.Machine(DRSK_HANDLE, status))
     assert (row["finding"], row["meaning"].rpartition("; ")[2]) == ("locked-out", words)
+
+
+@pytest.mark.parametrize("kind", ["file", "device"])
+def test_a_token_beside_a_copy_is_told(config, archived, tmp_path, kind):
+    token, elsewhere = tmp_path / "token", tmp_path / "elsewhere"
+    if kind == "file":
+        token.touch()
+        elsewhere.symlink_to("/proc/self/status")
+    else:
+        os.mknod(token, 0o600 | stat.S_IFBLK, tmp_path.stat().st_dev)
+        os.mknod(elsewhere, 0o600 | stat.S_IFBLK, os.makedev(240, 1))
+    found = {}
+    for place in (token, elsewhere, tmp_path / "absent"):
+        said = lmsctl("doctor", config=archived.write_config(recovery_token=f'"{place}"')).json
+        found[place.name] = [row["meaning"] for row in said["findings"] if row["finding"] == "token-not-apart"]
+    assert [found["elsewhere"], found["absent"]] == [[], []]
+    (meaning,) = found["token"]
+    assert meaning.startswith(f"the token and the copies in {archived.archive_directory} lie on one file system")
 
 
 def test_an_authority_that_has_not_the_newest_package_is_told():
