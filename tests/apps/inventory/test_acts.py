@@ -9,11 +9,14 @@ import pytest
 from lms.apps.inventory.bond import State
 from lms.apps.inventory.examining import Scope, examine
 from lms.model.keys import DRSK_HANDLE
+from lms.names import DATA
+from lms.names import OWNER_AUTH as OWNER
 from lms.service.setting import NO_SECRET
-from tests.support.platform import lmsctl
+from tests.support.platform import OWNER_AUTH, lmsctl
 from tests.support.trixie import TCTI, VOLUME, make_root, typed
 from tests.support.volumes import PASSPHRASE, Acting, cryptsetup
 
+AUTHORISED = {OWNER: OWNER_AUTH.reveal()}
 PROTECTED, LOST = State.PROTECTED.value, State.LOST.value
 
 
@@ -37,6 +40,18 @@ def test_a_credential_is_kept_under_the_name_that_its_unit_gives_it(acts, progra
     assert rows(acts, kept) == []
     without_tpm = ("sh", "-ec", f"{host}; systemd-creds decrypt --name=mail {kept} -")
     assert programs.run(*without_tpm) == b"a secret"
+
+
+def test_what_clevis_encrypted_is_kept_and_handed_out(archived, programs, tmp_path):
+    bound = programs.jwe(tmp_path / "secret.jwe")
+    (row,) = rows(Acting(archived), bound)
+    theirs, ours = row["act"].replace("NAME", "mail").split(" | ")
+    archived.let_go()
+    config = archived.write_config()
+    said = lmsctl(*shlex.split(ours)[1:], config=config, stdin=programs.run("sh", "-ec", theirs))
+    assert said.exit_code == 0, said.stderr
+    handed_out = Acting(archived)("retrieve", {"application": "clevis", "label": "mail"}, AUTHORISED, (DATA,))[1]
+    assert handed_out == {DATA: b"a secret"}
 
 
 @pytest.mark.slow
