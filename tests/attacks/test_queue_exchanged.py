@@ -1,8 +1,9 @@
 """A Migration Authority that exchanges what waits in its queue: the owner's station refuses, and names it (DESIGN §3).
 
 It is the server at the other end of TLS, with its own genuine key; the station approves with the owner's token,
-vouching, so that no EK certificate helps. The positive control is the same request, honestly handed out. Its vault is
-in software: nothing of a queue is wrapped to it, and the station is told the mode by the trust list alone.
+vouching, so that no EK certificate helps. The positive control is the same request, honestly handed out. In both
+modes it is the same: nothing of a queue is wrapped to the vault, and the station is told the mode by the trust list
+alone.
 """
 
 from __future__ import annotations

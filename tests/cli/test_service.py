@@ -13,9 +13,10 @@ import pytest
 
 from lms.model.keys import digits
 from lms.model.platform import Health
+from lms.service.enroll import trust_list_of
 from tests.support import migration
 from tests.support.containers import certify
-from tests.support.migration import Authority, archived_at
+from tests.support.migration import BOTH_MODES_IN_TIME, archived_at
 from tests.support.platform import OWNER_AUTH, PASSWORD, Platform, lmsctl
 from tests.support.seat import Seat
 
@@ -232,11 +233,11 @@ def test_a_person_is_asked_for_what_a_job_lacks_and_again_where_it_was_wrong(arc
         assert secret not in seat.shown
 
 
-@pytest.fixture
-def switched_off(tmp_path, monkeypatch):
+@pytest.fixture(**BOTH_MODES_IN_TIME)
+def switched_off(request, tmp_path, monkeypatch):
     """The directory of a machine that has archived at an authority, which is away."""
     monkeypatch.setattr(migration, "ADDRESS", "https://127.0.0.1:1")
-    with archived_at(Authority, tmp_path) as (machine, *_):
+    with archived_at(request.param, tmp_path) as (machine, *_):
         yield machine.directory
 
 
@@ -369,4 +370,6 @@ def test_a_forgotten_destination_is_in_no_further_package(switched_off, machines
     assert lmsctl("archive", config=config).json["error"] == "NothingEnrolled"
     assert machine.state.health is Health.CREATED
     (known,) = lmsctl("authorities", config=config).json["authorities"]
-    assert (known["id"], known["mode"], known["combined"], known["enrolled"]) == (authority, "software", False, False)
+    (listed,) = trust_list_of(machine.state).authorities
+    mode = listed.mode.value
+    assert (known["id"], known["mode"], known["combined"], known["enrolled"]) == (authority, mode, False, False)

@@ -85,6 +85,6 @@ def test_an_act_can_be_killed_anywhere(software, act, cut, part):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("part", range(_PARTS))
 @pytest.mark.parametrize("cut", [Cut.STATEMENT, Cut.REWRAP], ids=named)
-@pytest.mark.parametrize("act", ["archive", "restore_by_authority"])
+@pytest.mark.parametrize("act", ["archive", "restore_by_authority", "put_back"])
 def test_so_it_can_where_the_authority_has_its_vault_in_a_tpm(chip, act, cut, part):
     everywhere(chip, act, cut, part)

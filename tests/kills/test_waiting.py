@@ -31,9 +31,13 @@ async def asked_again(world: World, path: str, request: bytes) -> None:
     assert await world.us.collect(path, APPROVAL) == request
 
 
-@pytest.mark.parametrize("kind", ["software", "chip"])
-def test_a_waiting_job_outlives_kills_and_power_cuts(kind, request):
-    bench = request.getfixturevalue(kind)
+@pytest.fixture(params=["software", "chip"])
+def bench(request):
+    """Worlds whose authority has its vault in software, or in a TPM."""
+    return request.getfixturevalue(request.param)
+
+
+def test_a_waiting_job_outlives_kills_and_power_cuts(bench):
     uncut, world = bench.uncut("restore_by_authority"), bench.world("restore_by_authority")
 
     @in_loop
@@ -52,8 +56,8 @@ def test_a_waiting_job_outlives_kills_and_power_cuts(kind, request):
     run()
 
 
-def test_an_approval_that_came_meanwhile_is_found(software):
-    uncut, world = software.uncut("restore_by_authority"), software.world("restore_by_authority")
+def test_an_approval_that_came_meanwhile_is_found(bench):
+    uncut, world = bench.uncut("restore_by_authority"), bench.world("restore_by_authority")
 
     @in_loop
     async def run() -> None:

@@ -9,16 +9,17 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 
+from lms.adapters.tpm import TpmDevice
 from lms.adapters.vault import open_vault
 from lms.errors import ApprovalPending, Denied
 from lms.model.authorities import Kind, RequestState
-from tests.support.asking import House, id_of
+from tests.support.asking import House, VaultChip, id_of
 from tests.support.documents import make_platform
 
 BOARD, NEXT_BOARD = make_platform("board"), make_platform("next board")
@@ -28,8 +29,9 @@ _MOMENTS = ("before_cursor_execute", "commit", "checkin")
 class Scene:
     """A platform with two archives; a board got its keys, and the next one is approved."""
 
-    def __init__(self, directory: Path) -> None:
-        self.house = house = House(directory)
+    def __init__(self, directory: Path, chip: VaultChip | None) -> None:
+        self.chip = chip
+        self.house = house = House(directory, chip=chip)
         self.path = directory / "ma.sqlite"
         self.platform = platform = house.enrol(make_platform())
         for sequence in (1, 2):
@@ -65,6 +67,9 @@ class Scene:
             self.path.write_bytes(content)
         self.house.vault.close()
         self.house.vault = open_vault(self.house.url)
+        if self.chip is not None:
+            self.chip.tpm.close()
+            self.chip = self.house._chip = replace(self.chip, tpm=TpmDevice(self.chip.machine.tcti))
         self.house.begin()
 
     def state_of(self, request) -> RequestState | None:
@@ -206,11 +211,14 @@ def run_killed(scene: Scene, act: Act, number: int) -> bool:
     return code != 0
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    made = Scene(tmp_path_factory.mktemp("killed"))
+@pytest.fixture(scope="module", params=["software", pytest.param("tpm", marks=pytest.mark.slow)])
+def scene(request, tmp_path_factory):
+    chip = VaultChip.made(tmp_path_factory.mktemp("vault")) if request.param == "tpm" else None
+    made = Scene(tmp_path_factory.mktemp("killed"), chip)
     yield made
     made.house.vault.close()
+    if made.chip is not None:
+        made.chip.close()
 
 
 @pytest.mark.parametrize("name", ACTS)
