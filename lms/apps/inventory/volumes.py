@@ -55,7 +55,7 @@ def judge_volume(acts: Acts, path: Path, machine: Machine, records: Path) -> tup
         for bond in read_bonds(token) if header.opening & set(slots_of(token)) else ():
             item = judge(replace(bond, enrolled=enrolled), str(path), machine)
             item = replace(item, alone=not header.persons)
-            items.append(_compared(acts, token, item) if machine.key_is_here and _is_ours(item) else item)
+            items.append(_compared(acts, token, item) if machine.key_is_here and _comes_back(item) else item)
     verdicts = sorted((item.verdict for item in items), key=lambda one: one.state is not State.PROTECTED)
     saved = next((verdict for verdict in verdicts if verdict.state is not State.LOST), None)
     judged = [item if item.verdict.state is not State.LOST else _told(item, saved) for item in items]
@@ -82,8 +82,8 @@ def _systemd(token: Mapping[str, Any]) -> Bond:
     return Bond(Kind.LUKS_TOKEN, parent.handle, parent.name, pcrs)
 
 
-def _is_ours(item: Item) -> bool:
-    """Whether it comes back with the recoverable key."""
+def _comes_back(item: Item) -> bool:
+    """Whether it hangs below the recoverable key, and packages hold that."""
     return item.verdict.state in (State.PROTECTED, State.STALE)
 
 
