@@ -235,6 +235,14 @@ ROWS = (
         writes=True,
     ),
     Row(
+        "authority releasing another platform's package",
+        troubles.another_released,
+        lambda scene: by_approval(scene, approved(scene)),
+        GrantMismatch, 6, ("what was released", "another package"), ("request on this machine",),
+        ask,
+        new_tpm=True,
+    ),
+    Row(
         "package altered",
         troubles.key_gone,
         lambda scene: by_token(scene, package=altered(package(scene, -1))),

@@ -22,12 +22,18 @@ from lms.model.authorities import Kind
 from lms.model.keys import SRK_HANDLE, Algorithm
 from lms.model.secret import Secret
 from lms.service.setting import NO_SECRET
+from lms.wire.certificates import OwnerSigner
+from lms.wire.exchange_v1 import RELEASED_PACKAGE
+from lms.wire.reply import read_reply
+from lms.wire.service_v1 import OPERATIONS, DownloadAnswer
+from lms.wire.signature import sign
 from lms.wire.tpm.public import Attributes, sealed_template, srk_template
 from tests.adapters.tpm.bench import plain_esapi
 from tests.support import migration
 from tests.support.documents import OwnerWorld, make_owner, private_key
-from tests.support.hostile import HostileServer, Line, Script, say
+from tests.support.hostile import HostileServer, Line, Script, answer, say
 from tests.support.platform import OWNER_AUTH, Platform
+from tests.support.serving import enrolled
 from tests.support.tls import MA, tls_certificate
 from tests.support.tls_client import secured
 from tests.support.victim import DAEMON, IMPATIENT
@@ -195,6 +201,44 @@ async def relayed(scene: Scene) -> AsyncIterator[None]:
     async with world.away(world.authority):
         world.house.configure(elsewhere, None)
     with _in_its_place(scene, pass_on):
+        yield
+    async with world.away(world.authority):
+        world.house.configure(world.port, None)
+
+
+@contextmanager
+def _archived_by_another(scene: Scene) -> Iterator[bytes]:
+    """The package of another platform of this owner, which the authority keeps, too."""
+    with Platform(scene.directory / "other") as other:
+        other.now, other.connect = now(), AuthorityClient
+        enrolled(other, scene.world.office)
+        other.archive()
+        yield other.packages[-1].read_bytes()
+
+
+@asynccontextmanager
+async def another_released(scene: Scene) -> AsyncIterator[None]:
+    """The authority itself, by its own key and certificate, but for one lie: it releases another's package."""
+    world, elsewhere = scene.world, free_port()
+    with _archived_by_another(scene) as package:
+        key, certificate = world.house.tls
+        signer = OwnerSigner(key, certificate)
+
+    def lie(line: Line) -> None:
+        with secured(elsewhere) as real:
+            real.sendall(line.last)
+            said = _answer(real)
+        if Kind.RELEASED_PACKAGE.value.encode() in line.last:
+            reply = read_reply(said.partition(b"\r\n\r\n")[2], OPERATIONS["Download"])
+            if isinstance(reply, DownloadAnswer):
+                released, _ = RELEASED_PACKAGE.read(reply.document)
+                lied = sign(RELEASED_PACKAGE.write(replace(released, package=package)), signer)
+                said = answer("Download", DownloadAnswer(lied))
+        line.send(said)
+
+    async with world.away(world.authority):
+        world.house.configure(elsewhere, None)
+    with HostileServer(lie, certificate, key=key, port=world.port):
         yield
     async with world.away(world.authority):
         world.house.configure(world.port, None)

@@ -20,6 +20,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
 from lms.adapters.authority import AuthorityClient, ClientCertificate
 from lms.adapters.store import AuthorityDirectory, JobFile
 from lms.adapters.tpm import TpmDevice
@@ -134,6 +137,15 @@ class House:
         path.write_text("[authority]\n" + "".join(f'{key} = "{value}"\n' for key, value in values.items()))
         (self.directory / "words").write_text('["serve"]')
         return path
+
+    @property
+    def tls(self) -> tuple[ec.EllipticCurvePrivateKey, bytes]:
+        """Its key for TLS, which signs what it releases, and the certificate (DER) that its owner issued."""
+        key = load_der_private_key(AuthorityDirectory(self.state).load().tls_key.reveal(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        with closing(open_vault(self._url)) as vault, vault.transaction() as transaction:
+            (owner,) = transaction.owners()
+        return key, owner.tls_certificate
 
     def rows(self, platform: Platform, owner: bytes) -> Rows:
         """What it keeps of a platform and of its owner's queue."""
