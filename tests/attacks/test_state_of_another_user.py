@@ -80,18 +80,31 @@ def test_no_purge_follows_a_link(config, archived, precious, name):
 
 
 def test_no_lock_is_made_through_a_link(config, archived, precious):
-    planted(archived, "lock", precious / "nologin")
+    link = planted(archived, "lock", precious / "nologin")
     assert lmsctl("--no-daemon", "status", config=config).json["error"] == "FileProblem"
     assert not (precious / "nologin").exists()
+    link.unlink()
+    assert lmsctl("--no-daemon", "status", config=config).exit_code == 0
+    assert link.is_file()
 
 
-def test_nothing_that_could_be_waited_for_is_opened(config, archived, tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for name in ("state.json", "package.xml"):
-        planted(archived, name, tmp_path / "pipe")
-    for read in (archived.store.load, archived.store.load_package):
+@pytest.mark.parametrize("linked", [True, False], ids=["behind a link", "in its place"])
+def test_nothing_that_could_be_waited_for_is_opened(config, archived, tmp_path, linked):
+    reads = {"state.json": archived.store.load, "package.xml": archived.store.load_package}
+    before = [read() for read in reads.values()]
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for name in reads:
+        link = planted(archived, name, pipe)
+        if not linked:
+            link.unlink()
+            os.mkfifo(link)
+    for read in reads.values():
         with pytest.raises(FileProblem, match="no regular file"):
             read()
+    for name in reads:
+        (archived.state_directory / f"{name}.before").replace(archived.state_directory / name)
+    assert [read() for read in reads.values()] == before
 
 
 def test_no_link_in_the_recovery_directory_is_followed(archived, tmp_path):
