@@ -55,7 +55,7 @@ test-deb: prepare ## build the Debian package, install it on a Debian made for i
 	@$(BIN)/python -m pytest -m deb $(or $(TESTS),tests/packaging)
 
 test-vm: prepare ## boot machines with a TPM in QEMU, replace it, and see what comes back (as root)
-	@tools/prepare debian-archive-keyring debootstrap e2fsprogs openssh-client qemu-system-x86 qemu-utils socat
+	@tools/prepare debian-archive-keyring debootstrap dosfstools e2fsprogs mtools openssh-client qemu-system-x86 qemu-utils socat
 	@tools/guest >/dev/null
 	@$(BIN)/python -m pytest -m vm $(or $(TESTS),tests/vm)
 

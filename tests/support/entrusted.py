@@ -5,6 +5,7 @@ Their keys are kept by the owner's token and at an authority. How a person got t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ from tests.support.guest import LUKS_DISK, Guest
 from tests.support.protected import OWNER_AUTH
 from tests.support.station import Serving, Station
 
+VOLUME_QUESTION: Final = "enter passphrase for disk"
+TOKEN_QUESTION: Final = "Password of the recovery token"
 PASSPHRASE: Final = "correct horse battery staple"
 CONTENT: Final = b"what lies on the volume"
 CRYPTSETUP: Final = "systemd-cryptsetup@volume.service"
@@ -26,9 +29,10 @@ _HEADER: Final = 16 << 20  # bytes: what `luksFormat` leaves for it
 
 @dataclass
 class Kept:
-    """A guest that is off, its owner, and the authority that has its keys and serves."""
+    """A guest that is off, what no restore may touch of it, its owner, and the authority that has its keys."""
 
     guest: Guest
+    blobs: list[bytes]
     owner: Station
     authority: Serving
 
@@ -59,10 +63,13 @@ def format_volume(guest: Guest) -> None:
 
 
 def open_at_boot(guest: Guest) -> None:
-    """The volume is at /volume, now and after a boot that waits for nobody; CONTENT is on it."""
+    """The volume is at /volume, now and after a boot that waits for nobody; CONTENT is on it.
+
+    A person opens it now: how it opens by itself is the business of the next boot.
+    """
     guest.put(f"volume {LUKS_DISK} none tpm2-device=auto,headless,nofail\n", "/etc/crypttab")
     guest.run("echo '/dev/mapper/volume /volume ext4 nofail 0 2' >>/etc/fstab")
-    guest.run(f"systemctl daemon-reload && systemctl start {CRYPTSETUP}")
+    guest.run(f"systemctl daemon-reload && cryptsetup open --key-file /root/passphrase {LUKS_DISK} volume")
     guest.run("mke2fs -q -t ext4 /dev/mapper/volume && mkdir /volume && mount /volume")
     guest.put(CONTENT, "/volume/content")
 
@@ -83,13 +90,13 @@ def await_the_volume(guest: Guest) -> None:
     guest.run("sed -i s/,headless,nofail// /etc/crypttab && sed -i '\\,/volume,s/nofail/defaults/' /etc/fstab")
 
 
-def boot_on_another_board(guest: Guest, question: str = "enter passphrase for disk", answer: str = PASSPHRASE) -> None:
-    """It was off, and gets another TPM: its boot asks, and goes on when a person has answered."""
-    guest.replace_tpm()
+def boot_and_answer(guest: Guest, answers: Mapping[str, str]) -> None:
+    """Its boot asks one after the other, and goes on when a person has answered."""
     guest.start(wait=False)
     assert guest.console is not None
-    guest.console.wait(question)
-    guest.console.type(answer)
+    for question, answer in answers.items():
+        guest.console.wait(question)
+        guest.console.type(answer)
     guest.await_up()
 
 

@@ -24,7 +24,7 @@ AUTHORITY_ADDRESS = "https://10.0.2.100:8443"
 LUKS_DISK = "/dev/disk/by-id/virtio-luks"
 UP = "Reached target multi-user.target"
 _COMMAND_LINE = (
-    "root=/dev/vda rw console=ttyS0 TERM=dumb net.ifnames=0 systemd.show_status=1 "
+    "rw console=ttyS0 TERM=dumb net.ifnames=0 systemd.show_status=1 "
     "panic=-1 mitigations=off tsc=reliable random.trust_cpu=on"
 )
 _SSH_FAILED = 255
@@ -40,6 +40,7 @@ class Parts:
     """What `tools/guest` made."""
 
     kernel: Path
+    initrd: Path
     disk: Path
 
     @property
@@ -52,12 +53,14 @@ class Guest:
     """One machine whose disks and TPMs lie below `directory`; it is off until `start`.
 
     `reaches` is a port of this host. `tpm` names the TPM on the board, a directory below `directory`; while the
-    machine is off it can be changed, and `replace_tpm` does that to one that knows nothing.
+    machine is off it can be changed, and `replace_tpm` does that to one that knows nothing. `encrypted_root` is the
+    UUID of the LUKS volume with the root, which an initrd opens; where there is none its root is /dev/vda.
     """
 
     def __init__(self, directory: Path, parts: Parts, maker: Path, *, reaches: int | None = None) -> None:
         self.directory, self.parts, self.maker, self.reaches = directory, parts, LocalCa(maker), reaches
         self.tpm = directory / "tpm1"
+        self.encrypted_root: str | None = None
         self.console: Console | None = None
         self._board: BoardTpm | None = None
         self._machine: subprocess.Popen[bytes] | None = None
@@ -74,7 +77,7 @@ class Guest:
         layer = ("-b", str(self.parts.disk), "-F", "raw", str(self.root_disk))
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *layer], check=True)
         with self.luks_disk.open("wb") as disk:
-            disk.truncate(64 << 20)
+            disk.truncate(2 << 30)
         self._manufacture()
         return self
 
@@ -83,7 +86,7 @@ class Guest:
         assert self._machine is None
         shutil.copytree(self.directory, directory, dirs_exist_ok=True)
         copy = Guest(directory, self.parts, self.maker.directory, reaches=reaches)
-        copy.tpm = directory / self.tpm.name
+        copy.tpm, copy.encrypted_root = directory / self.tpm.name, self.encrypted_root
         return copy
 
     @property
@@ -93,7 +96,7 @@ class Guest:
 
     @property
     def luks_disk(self) -> Path:
-        """LUKS_DISK, raw, 64 MiB of zeros in the beginning."""
+        """LUKS_DISK, raw, zeros in the beginning, and large enough for a root."""
         return self.directory / "luks.img"
 
     @property
@@ -102,15 +105,15 @@ class Guest:
         return self.directory / "stick.img"
 
     def plug(self, label: str, **files: bytes) -> None:
-        """Plug a medium in, with a file system of this label and these files."""
+        """Plug a medium in as shops sell them, with this label and these files; `_` stands for a dot in their names."""
         assert self._machine is None
         with TemporaryDirectory(prefix="stick-") as folder:
             for name, content in files.items():
                 Path(folder, name.replace("_", ".")).write_bytes(content)
             with self.stick.open("wb") as disk:
                 disk.truncate(8 << 20)
-            words = ("-q", "-F", "-t", "ext4", "-L", label, "-d", folder, str(self.stick))
-            subprocess.run(["mke2fs", *words], check=True)
+            subprocess.run(["mkfs.vfat", "-n", label, self.stick], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(["mcopy", "-i", self.stick, *Path(folder).iterdir(), "::"], check=True)
 
     def unplug(self) -> None:
         """Take it out."""
@@ -170,7 +173,7 @@ class Guest:
     def kill(self) -> None:
         """Cut its power: what it had not written to its disks and its TPM is gone."""
         if self._machine is not None:
-            self._machine.terminate()  # QEMU closes its files in good order, the guest does nothing any more
+            self._machine.kill()
             self._off()
 
     def reboot(self, more: str = "") -> None:
@@ -198,14 +201,19 @@ class Guest:
         network = f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self._port}-:22"
         if self.reaches is not None:
             network += f",guestfwd=tcp:10.0.2.100:8443-cmd:socat STDIO TCP:127.0.0.1:{self.reaches}"
-        disk = "if=none,cache=unsafe,discard=unmap"
+        root = "root=/dev/vda"
+        if self.encrypted_root is not None:
+            opened = f"rd.luks.name={self.encrypted_root}=root rd.luks.options=tpm2-device=auto"
+            root = f"root=/dev/mapper/root {opened}"
+        disk = "if=none,cache=writeback,discard=unmap"
         plugged = ("-drive", f"{disk},id=stick,format=raw,file={self.stick}", "-device", "virtio-blk-pci,drive=stick")
         return [
             "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
             "-machine", "q35,usb=off,vmport=off,hpet=off",
             "-accel", "tcg,thread=multi", "-cpu", "max,-cx16",  # that instruction is not reliable in QEMU 7.2
             "-smp", "2", "-m", "1024",
-            "-kernel", str(self.parts.kernel), "-append", f"{_COMMAND_LINE} {more}",
+            "-kernel", str(self.parts.kernel), "-append", f"{root} {_COMMAND_LINE} {more}",
+            *(("-initrd", str(self.parts.initrd)) if self.encrypted_root is not None else ()),
             "-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console",
             "-drive", f"{disk},id=root,format=qcow2,file={self.root_disk}", "-device", "virtio-blk-pci,drive=root",
             "-drive", f"{disk},id=luks,format=raw,file={self.luks_disk}",

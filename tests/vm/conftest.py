@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.entrusted import Kept, entrust, format_volume, keep, open_at_boot
+from tests.support.entrusted import Kept, entrust, format_volume, keep, open_at_boot, unchanged
 from tests.support.guest import AUTHORITY_ADDRESS, LUKS_DISK, Guest, Parts
 from tests.support.protected import protect
 from tests.support.station import Serving, Station
@@ -26,7 +26,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
 
 @pytest.fixture(scope="session")
 def parts() -> Parts:
-    """Kernel and disk, made where they are not there or something of them changed."""
+    """Kernel, initrd and disk, made where they are not there or something of them changed."""
     made = subprocess.run([_PROJECT / "tools/guest"], check=True, stdout=subprocess.PIPE, text=True)
     return Parts(*map(Path, made.stdout.splitlines()))
 
@@ -107,5 +107,6 @@ def kept(tmp_path_factory, parts, maker) -> Iterator[Kept]:
         guest.start()
         keep(guest, owner, directory)
         entrust(guest)
+        blobs = unchanged(guest)
         guest.stop()
-        yield Kept(guest, owner, authority)
+        yield Kept(guest, blobs, owner, authority)

@@ -1,10 +1,12 @@
-"""How long a machine whose keys are gone boots while its authority is silent or absent."""
+"""How long a machine whose keys are gone boots while its authority is silent or absent, or says nonsense."""
 
 from __future__ import annotations
 
 import socket
+import socketserver
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Thread
 from typing import Final
 
 import pytest
@@ -28,6 +30,25 @@ def silent_port() -> Iterator[int]:
         yield int(listener.getsockname()[1])
 
 
+@contextmanager
+def babbling_port() -> Iterator[int]:
+    """Whoever connects is told nonsense, and then kept waiting."""
+
+    class Babble(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.request.sendall(bytes(range(256)) * 64)
+                self.request.recv(1)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Babble) as server:
+        server.daemon_threads = True
+        listening = Thread(target=server.serve_forever)
+        listening.start()
+        yield int(server.server_address[1])
+        server.shutdown()
+        listening.join()
+
+
 def booted_s(guest: Guest, more: str = "") -> float:
     """Seconds from the kernel's beginning to multi-user.target, on a TPM without the keys."""
     guest.replace_tpm()
@@ -40,11 +61,12 @@ def booted_s(guest: Guest, more: str = "") -> float:
 
 
 def test_a_boot_waits_for_no_authority(guests, kept, record_property):
-    with silent_port() as silent, kept_port() as absent:
+    with silent_port() as silent, babbling_port() as babbling, kept_port() as absent:
         ways = {
             "without the service": (None, _MASKED),
             "authority is silent": (silent, ""),
             "authority is absent": (absent, ""),
+            "authority babbles": (babbling, ""),
         }
         rounds = [
             {way: booted_s(guests(kept.guest, reaches=port), more) for way, (port, more) in ways.items()}

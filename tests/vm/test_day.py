@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.entrusted import CRYPTSETUP, EVM, approve, await_the_volume, boot_on_another_board, unchanged, works
+from tests.support.documents import PASSWORD
+from tests.support.entrusted import (
+    CRYPTSETUP,
+    EVM,
+    PASSPHRASE,
+    TOKEN_QUESTION,
+    VOLUME_QUESTION,
+    approve,
+    await_the_volume,
+    boot_and_answer,
+    unchanged,
+    works,
+)
 from tests.support.guest import LUKS_DISK, Guest
 
 pytestmark = pytest.mark.vm
@@ -26,11 +38,11 @@ def test_another_board_costs_one_passphrase_and_an_approval(guests, kept, tmp_pa
     assert works(guest) == ALL
     assert_in_order(guest)
     assert guest.run("systemd-analyze verify /usr/lib/systemd/system/lms* 2>&1").stdout == ""
-    before = unchanged(guest)
     await_the_volume(guest)
     guest.stop()
 
-    boot_on_another_board(guest)
+    guest.replace_tpm()
+    boot_and_answer(guest, {VOLUME_QUESTION: PASSPHRASE})
     assert works(guest) == (True, False, False)
     lost = guest.lmsctl("status")
     assert (lost["state"], lost["reason"]) == ("restore-needed", "other-tpm")
@@ -42,7 +54,7 @@ def test_another_board_costs_one_passphrase_and_an_approval(guests, kept, tmp_pa
     guest.run(f"timeout 300 sh -c 'until systemctl -q is-active {EVM}; do sleep 1; done'")
     guest.run(f"umount /volume && systemctl stop {CRYPTSETUP} && timeout 60 systemctl start {CRYPTSETUP} volume.mount")
     assert works(guest) == ALL
-    assert unchanged(guest) == before
+    assert unchanged(guest) == kept.blobs
     assert guest.lmsctl("luks", "check", LUKS_DISK)["volumes"][0]["opens"]
     assert guest.lmsctl("status")["key"] == lost["key"]
 
@@ -50,4 +62,23 @@ def test_another_board_costs_one_passphrase_and_an_approval(guests, kept, tmp_pa
     assert works(guest) == ALL
     assert "enter passphrase" not in guest.console.text
     assert_in_order(guest)
-    assert unchanged(guest) == before
+    assert unchanged(guest) == kept.blobs
+
+
+def test_with_the_token_plugged_in_another_board_costs_its_password(guests, kept):
+    guest = guests(kept.guest)
+    guest.plug("LMS-TOKEN", token_xml=kept.owner.token.read_bytes())
+    guest.replace_tpm()
+    boot_and_answer(guest, {TOKEN_QUESTION: PASSWORD.reveal().decode()})
+    assert works(guest) == ALL
+    assert unchanged(guest) == kept.blobs
+    assert guest.lmsctl("status")["reason"] == "intact"
+    assert "the recoverable key is back" in guest.journal()
+    assert PASSWORD.reveal().decode() not in guest.journal()
+    assert_in_order(guest)
+
+    guest.reboot()
+    assert works(guest) == ALL
+    assert TOKEN_QUESTION not in guest.console.text
+    assert_in_order(guest)
+    assert unchanged(guest) == kept.blobs

@@ -22,9 +22,9 @@ _JOURNAL: Final = "/var/lib/lms-applications/luks/*/journal.json"
 _CHANGED_PCR: Final = f"tpm2_pcrextend 16:sha256={'01' * 32}"  # nobody else has that PCR, and a boot begins it anew
 
 
-def cut(guest: Guest, act: str, when: str, stop: str = "kill -STOP $!") -> None:
-    """The power fails when the condition holds; whoever acts goes no further than that."""
-    words = f"{act} </dev/null >/root/act.log 2>&1 & until {when}; do :; done; {stop}"
+def cut(guest: Guest, act: str, when: str, stop: str = "kill -STOP -- -$!") -> None:
+    """The power fails when the condition holds; whoever acts goes no further than that, nor does what it started."""
+    words = f"sync; set -m; {act} </dev/null >/root/act.log 2>&1 & until {when}; do :; done; {stop}"
     guest.run(f"timeout 300 bash -c {shlex.quote(words)}")
     guest.kill()
     guest.start()
