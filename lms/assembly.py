@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from lms.adapters.opener import OpenerProcess
 from lms.adapters.store import ArchiveDirectory, RecoveryDirectory, StateDirectory
 from lms.adapters.tpm import TpmDevice
 from lms.config import Configuration
-from lms.errors import BadConfiguration
+from lms.errors import BadConfiguration, FileProblem
 from lms.files import files_of, is_directory, locked, read_file
 from lms.model.owner import Owner
 from lms.model.secret import Secret
@@ -31,18 +32,27 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def ca_certificates(paths: tuple[Path, ...]) -> list[x509.Certificate]:
-    """CA certificates in PEM files, or in directories of them. Raises BadConfiguration, FileProblem."""
+def ca_certificates(configuration: Configuration, key: str) -> list[x509.Certificate]:
+    """CA certificates in the PEM files of a key of the configuration, or in directories of them.
+
+    Raises BadConfiguration, with file, line and key.
+    """
+    paths: tuple[Path, ...] = attrgetter(key)(configuration)
     found = []
-    for path in paths:
-        for file in files_of(path, ".pem") if is_directory(path) else [path]:
-            try:
-                found += x509.load_pem_x509_certificates(read_file(file, _MAX_PEM))
-            except ValueError:
-                raise BadConfiguration(
-                    f"cannot read CA certificates from '{file}' of 'ek_roots': it holds none"
-                ) from None
+    try:
+        for path in paths:
+            for file in files_of(path, ".pem") if is_directory(path) else [path]:
+                found += _certificates_in(file)
+    except (FileProblem, ValueError) as error:
+        raise BadConfiguration(f"cannot accept {configuration.where(key)}: {error}") from None
     return found
+
+
+def _certificates_in(file: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(read_file(file, _MAX_PEM))
+    except ValueError:
+        raise ValueError(f"'{file}' holds no CA certificates") from None
 
 
 def _connect(address: str, ma_id: UUID, owner: Owner, trust_list: TrustList | None) -> RemoteAuthority:
@@ -54,7 +64,7 @@ def _connect(address: str, ma_id: UUID, owner: Owner, trust_list: TrustList | No
 @contextmanager
 def assembled(configuration: Configuration, endorsement_auth: Secret) -> Iterator[Setting]:
     """A platform's setting: alone on its state directory, with the TPM open. Raises Busy and the TPM's errors."""
-    certificates = ca_certificates(configuration.ek_roots)
+    certificates = ca_certificates(configuration, "ek_roots")
     with (
         locked(configuration.state_directory),
         TpmDevice(configuration.tcti, endorsement_auth=endorsement_auth) as tpm,

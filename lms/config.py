@@ -7,7 +7,7 @@ table with its name and a dot before them; the manual's table is made from it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -81,7 +81,10 @@ class StationConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All settings; `ek_roots` holds PEM files or directories of them."""
+    """All settings; `ek_roots` holds PEM files or directories of them.
+
+    `given` tells where each key stands that was given: file, line and key.
+    """
 
     tcti: str = "device:/dev/tpmrm0"
     state_directory: Path = Path(DEFAULT_STATE_DIRECTORY)
@@ -97,6 +100,11 @@ class Configuration:
     applications_directory: Path = Path(DEFAULT_APPLICATIONS_DIRECTORY)
     authority: AuthorityConfiguration = field(default_factory=AuthorityConfiguration)
     station: StationConfiguration = field(default_factory=StationConfiguration)
+    given: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def where(self, key: str) -> str:
+        """Where a key stands, for who finds its value bad later than we do."""
+        return self.given.get(key, f"key '{key}'")
 
     @property
     def recovery(self) -> Path | None:
@@ -241,14 +249,19 @@ def _line_of(text: str, key: str) -> int:
     for number, line in enumerate(text.splitlines(), 1):
         if header := re.match(r"\s*\[+\s*([^\]\s]+)\s*\]", line):
             within = header[1].replace('"', "").replace("'", "")
-            if within == key:
+            if _is_of(key, within):
                 return number
-        elif found := re.match(r"\s*([\w.\"'-]+)\s*=", line):
+        elif found := re.match(r"\s*([^=#]+?)\s*=", line):
             said = found[1].replace('"', "").replace("'", "")
-            names = (said, f"{within}.{said}" if within else said)
-            if key in names or (table in names and last in line):
+            name = f"{within}.{said}" if within else said
+            if _is_of(key, name) or (name == table and last in line):
                 return number
     return 1
+
+
+def _is_of(key: str, name: str) -> bool:
+    """Whether a name is that of the key, or of something below it."""
+    return f"{name}.".startswith(f"{key}.")
 
 
 def _keys(plain: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -262,10 +275,14 @@ def _keys(plain: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _read_one(path: Path) -> dict[str, _Given]:
     import tomllib  # a look at boot, on a machine without a configuration, is done before this is loaded
 
+    content = read_file(path, _MAX_BYTES)
     try:
-        text = read_file(path, _MAX_BYTES).decode("utf-8")
+        text = content.decode("utf-8")
         plain = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BadConfiguration(f"cannot read '{path}': it is no UTF-8 (at line {line})") from None
+    except tomllib.TOMLDecodeError as error:
         raise BadConfiguration(f"cannot read '{path}': {error}") from None
     given = {}
     for key, value in _keys(plain):
@@ -298,8 +315,8 @@ def load_configuration(path: Path | str | None) -> Configuration:
     for table, make in _TABLES.items():
         within = [key for key in values if key.startswith(f"{table}.")]
         values[table] = make(**{key.removeprefix(f"{table}."): values.pop(key) for key in within})
-    configuration = Configuration(**values)
+    configuration = Configuration(**values, given={key: one.where for key, one in given.items()})
     if configuration.srk_handle == configuration.drsk_handle:
-        where = (given.get("drsk_handle") or given["srk_handle"]).where
+        where = configuration.where("drsk_handle" if "drsk_handle" in given else "srk_handle")
         raise BadConfiguration(f"cannot accept {where}: srk_handle and drsk_handle are the same")
     return configuration

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lms.assembly import assembled
+from lms.assembly import assembled, ca_certificates
 from lms.config import SETTINGS, Configuration, Endpoint, TokenPlace, load_configuration
 from lms.errors import BadConfiguration, FileProblem
 from lms.model.keys import Algorithm
@@ -119,10 +119,30 @@ def test_an_authority_keeps_packages_in_its_directory_unless_it_is_said(path):
     assert load_configuration(path).authority.store_url == "postgresql://db/ma"
 
 
-@pytest.mark.parametrize("content", [b"tcti = \n", b"\xff"], ids=["no-toml", "no-utf8"])
+@pytest.mark.parametrize("content", [b"tcti = \n", b'tcti = "\xff"'], ids=["no-toml", "no-utf8"])
 def test_what_is_no_toml_is_refused(path, content):
-    path.write_bytes(content)
-    with pytest.raises(BadConfiguration, match=r"lms\.toml"):
+    path.write_bytes(b"# a comment\n\n" + content)
+    with pytest.raises(BadConfiguration, match=r"lms\.toml'.*\(at line 3\b"):
+        load_configuration(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[foo]\nbar = 1", "foo"),
+        ("[foo.bar]\nbaz = 1", "foo"),
+        ("[[foo]]", "foo"),
+        ("foo.bar = 1", "foo"),
+        ("foo = { bar = 1 }", "foo"),
+        ('"foo bar" = 1', "foo bar"),
+        ("[authority.foo]\nlisten = 1", "authority.foo"),
+        ("authority = { foo = 1 }", "authority.foo"),
+        ("[tcti]", "tcti"),
+    ],
+)
+def test_what_is_unknown_is_named_however_it_is_written(path, text, key):
+    path.write_text(f'[station]\nek_roots = ["/foo"]\n\n{text}\n' if text[0] == "[" else f"\n\n\n{text}\n")
+    with pytest.raises(BadConfiguration, match=rf"'{path}', line 4, key '{key}': "):
         load_configuration(path)
 
 
@@ -182,10 +202,35 @@ def test_two_keys_do_not_share_a_handle(path, handles, line):
         load_configuration(path)
 
 
-def test_roots_that_are_no_certificates_are_named(tmp_path):
+ROOTS = ["ek_roots", "authority.ek_roots", "station.ek_roots"]
+
+
+@pytest.mark.parametrize("key", ROOTS)
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [("", "'{}/bad.pem' holds no CA"), ("/bad.pem", "'{}/bad.pem' holds no CA"), ("/none.pem", "cannot read '{}/none")],
+    ids=["in a directory", "a file", "absent"],
+)
+def test_roots_that_are_no_certificates_are_named_with_file_line_and_key(path, tmp_path, key, named, why):
     (tmp_path / "bad.pem").write_text("no certificate")
-    configuration = Configuration(state_directory=tmp_path / "state", ek_roots=(tmp_path,))
-    with pytest.raises(BadConfiguration, match=r"bad\.pem' of 'ek_roots'"), assembled(configuration, Secret(b"")):
+    path.write_text(f'# a comment\n\n{key} = ["{tmp_path}{named}"]\n')
+    where = rf"cannot accept '{path}', line 3, key '{key}': "
+    with pytest.raises(BadConfiguration, match=where + why.format(tmp_path)):
+        ca_certificates(load_configuration(path), key)
+
+
+def test_roots_of_a_drop_in_are_named_with_that_file(path, tmp_path):
+    path.write_text('ek_roots = ["/nowhere"]\n')
+    drop_in = tmp_path / "lms.toml.d" / "maker.toml"
+    drop_in.parent.mkdir()
+    drop_in.write_text('\nek_roots = ["/nowhere/else"]\n')
+    with pytest.raises(BadConfiguration, match=f"'{drop_in}', line 2, key 'ek_roots': .*'/nowhere/else'"):
+        ca_certificates(load_configuration(path), "ek_roots")
+
+
+def test_a_service_whose_roots_are_bad_is_not_assembled(tmp_path):
+    configuration = Configuration(state_directory=tmp_path / "state", ek_roots=(tmp_path / "none.pem",))
+    with pytest.raises(BadConfiguration, match="key 'ek_roots'"), assembled(configuration, Secret(b"")):
         raise AssertionError
 
 

@@ -62,7 +62,7 @@ def ek_roots(arguments: argparse.Namespace) -> tuple[bytes, ...]:
 
     Raises BadConfiguration, BadRequest, FileProblem.
     """
-    configured = ca_certificates(configuration_of(arguments).station.ek_roots)
+    configured = ca_certificates(configuration_of(arguments), "station.ek_roots")
     found = [c.public_bytes(Encoding.DER) for c in configured]
     for path in arguments.ek_root:
         try:

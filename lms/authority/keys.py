@@ -133,7 +133,7 @@ class Administrator:
 
 @contextmanager
 def _chip_setting(configuration: Configuration, administrator: Administrator) -> Iterator[ChipSetting]:
-    certificates = ca_certificates(configuration.authority.ek_roots)
+    certificates = ca_certificates(configuration, "authority.ek_roots")
     with _tpm(configuration.authority, administrator.endorsement_auth) as tpm:
         yield ChipSetting(
             tpm=tpm,

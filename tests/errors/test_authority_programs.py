@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from lms.adapters.tpm.capabilities import REWRAP
-from lms.errors import Blame, DigitsDiffer, RewrapMissing
+from lms.errors import BadConfiguration, Blame, DigitsDiffer, RewrapMissing
 from lms.wire.enrolment import read_authority_enrolment
 from tests.support.authority import Place, Program, authority
 from tests.support.documents import PASSWORD, make_owner, signed_token
@@ -54,6 +54,23 @@ def chip(tmp_path):
     machine = SoftwareTpm(tmp_path / "tpm").start()
     yield machine
     machine.remove()
+
+
+def test_roots_of_tpm_makers_that_are_none_are_named_where_they_are_configured(tmp_path, chip):
+    place = Place(tmp_path / "ma")
+    assert place.init().exit_code == 0
+    (tmp_path / "token").write_bytes(signed_token(make_owner()))
+    place.configure(chip.tcti, ek_roots='["/nowhere.pem"]', state_directory=f'"{tmp_path}/other"')
+    here = f"'{place.config}', line 4, key 'authority.ek_roots': cannot read '/nowhere.pem'"
+    named = place.run("init", "--address", "https://ma.example:8443", "--output", tmp_path / "made")
+    assert_told(named, BadConfiguration, here, "correct the configuration")
+    place.config.write_text('\n[station]\nek_roots = ["/nowhere.pem"]\n')
+    said = place.run(
+        "approve", place.request, "--token", tmp_path / "token", "--trust-list", tmp_path / "trust",
+        "--new-trust-list", "--output", tmp_path / "grant", "--digits", "AAAA-AAAA-AAAA-AAAA",
+    )  # fmt: skip
+    here = f"'{place.config}', line 3, key 'station.ek_roots': cannot read '/nowhere.pem'"
+    assert_told(said, BadConfiguration, here, "correct the configuration")
 
 
 def test_an_authority_whose_tpm_lacks_rewrap_takes_nothing_that_it_could_not_give_back(tmp_path, chip):
