@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,9 +24,9 @@ from lms.wire.acceptance import PackageTrust, accept_package
 from lms.wire.anchor import read_owned_token, read_owner
 from lms.wire.certificates import SignerRule, judge_signer
 from lms.wire.content import decrypt
-from lms.wire.enrolment import read_authority_enrolment
+from lms.wire.enrolment import read_authority_enrolment, read_platform_enrolment
 from lms.wire.exchange_v1 import DOCUMENTS, read_bundle
-from lms.wire.restoration import read_released_package, read_restore_approval
+from lms.wire.restoration import read_released_package, read_restore_approval, read_restore_request
 from lms.wire.signature import verify
 from lms.wire.tls import judge_tls
 from lms.wire.token_v1 import read_sheet
@@ -36,6 +37,11 @@ from lms.wire.tpm.wrap import AES_128_CFB_SYMMETRIC
 from tests.support.chips import frozen_chip
 
 FOLDER = Path(__file__).parents[1] / "vectors"
+_REQUESTS: Final = {
+    "authority-enrolment": read_authority_enrolment,
+    "platform-enrolment": read_platform_enrolment,
+    "restore-request": read_restore_request,
+}
 SIGNERS = SignerRule(frozenset({Role.OWNER, Role.SIGNER}))
 
 
@@ -116,8 +122,8 @@ def judge_vector(header: dict[str, str], document: bytes) -> None:
         _import_release(header, document, _trust(header))
     elif kind == "owner-document":
         read_owner(document)
-    elif kind == "authority-enrolment":
-        read_authority_enrolment(document)
+    elif kind in _REQUESTS:
+        _REQUESTS[kind](document)
     elif kind == "authority-grant":
         _open_authority_grant(header, document)
     elif kind == "token":
