@@ -17,7 +17,7 @@ from lms.apps.inventory.machine import Machine
 from lms.apps.luks.checking import outdated
 from lms.apps.luks.header import slots_of
 from lms.apps.luks.records import is_known
-from lms.apps.luks.token import TYPE, read_parent, read_token
+from lms.apps.luks.token import TYPE, read_parent, read_policy
 from lms.apps.luks.volume import Volume
 from lms.errors import (
     CryptsetupFailed,
@@ -90,7 +90,7 @@ def _comes_back(item: Item) -> bool:
 def _compared(acts: Acts, token: Mapping[str, Any], item: Item) -> Item:
     """What opens no more with the PCRs of now has to be sealed anew; where only it opens the volume, nobody can."""
     try:
-        reason = outdated(acts, read_token(token))
+        reason = outdated(acts, *read_policy(token))
     except LmsError as error:
         return replace(item, verdict=Verdict(State.UNKNOWN, f"nobody could say whether its PCRs changed: {error}"))
     if reason is None:

@@ -11,7 +11,7 @@ from lms.apps.luks.changing import Change
 from lms.apps.luks.listing import described
 from lms.apps.luks.ours import Found, Home
 from lms.apps.luks.sealing import policy_of
-from lms.apps.luks.token import Token
+from lms.apps.luks.token import Binding
 from lms.errors import AuthFailed, BlobRefused, LmsError, PcrsDiffer, TokenUseless, VolumeNotEnrolled
 from lms.model.secret import Secret
 
@@ -56,7 +56,7 @@ def useless(change: Change, found: Found, home: Home, pin: Callable[[], Secret])
         return OTHERWISE
     if not home.has(found.token):
         return "it was sealed below a recoverable key that this machine has no more"
-    reason = outdated(change.acts, found.token)
+    reason = outdated(change.acts, found.token.binding, found.token.policy)
     if reason is not None:
         return reason
     try:
@@ -66,7 +66,7 @@ def useless(change: Change, found: Found, home: Home, pin: Callable[[], Secret])
             raise
         return _UNTOLD
     except PcrsDiffer:
-        return _changed(found.token)
+        return _changed(found.token.binding)
     except BlobRefused:
         return "its sealed object was altered"
     except TokenUseless as error:
@@ -74,15 +74,15 @@ def useless(change: Change, found: Found, home: Home, pin: Callable[[], Secret])
     return None
 
 
-def outdated(acts: Acts, token: Token) -> str | None:
+def outdated(acts: Acts, binding: Binding, policy: bytes) -> str | None:
     """Why a token does not open with the PCRs of now, in words; None where those are as they were. Unseals nothing."""
-    if token.policy == policy_of(acts, token.binding):
+    if policy == policy_of(acts, binding):
         return None
-    return _changed(token) if token.binding.pcrs else _UNTOLD
+    return _changed(binding) if binding.pcrs else _UNTOLD
 
 
-def _changed(token: Token) -> str:
-    numbers = ", ".join(map(str, token.binding.pcrs))
+def _changed(binding: Binding) -> str:
+    numbers = ", ".join(map(str, binding.pcrs))
     return f"PCR {numbers} had other values when it was sealed: board, firmware, its settings or the boot changed"
 
 

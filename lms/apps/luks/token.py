@@ -24,6 +24,7 @@ TYPE: Final = "systemd-tpm2"
 _BANK: Final = "sha256"
 _PCRS: Final = 24
 _THEIRS: Final = frozenset({"tpm2_pubkey", "tpm2_pcrlock"})
+_STRANGE: Final = "cannot read a token: its fields are not those of systemd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +69,32 @@ def read_token(token: Mapping[str, Any]) -> Token:
 
     So it does for an object that is imported first, other banks, signed policies and shards: systemd's own.
     """
+    binding, policy = read_policy(token)
+    try:
+        blob = Reader(_bytes(token["tpm2-blob"]))
+        key = SealedObject(private=sized(blob.sized()), public=sized(blob.sized()))
+        blob.end()
+        foreign_name(key.public)
+        salt = _bytes(token["tpm2_salt"]) if binding.pin else b""
+        return Token(key, read_parent(_bytes(token["tpm2_srk"])), binding, policy, salt)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise MalformedStructure(_STRANGE) from error
+
+
+def read_policy(token: Mapping[str, Any]) -> tuple[Binding, bytes]:
+    """What a token says that it is bound to, and the digest of that policy, whoever made it.
+
+    Raises MalformedStructure for other banks and signed policies.
+    """
     try:
         pcrs = tuple(number for number in range(_PCRS) if number in token["tpm2-pcrs"])
         if len(pcrs) != len(token["tpm2-pcrs"]):
             raise MalformedStructure("cannot read a token: it names PCRs that there are not")
         if token["type"] != TYPE or (pcrs and token["tpm2-pcr-bank"] != _BANK) or _THEIRS & token.keys():
             raise MalformedStructure("cannot read a token: systemd made it, in a way that is not ours")
-        blob = Reader(_bytes(token["tpm2-blob"]))
-        key = SealedObject(private=sized(blob.sized()), public=sized(blob.sized()))
-        blob.end()
-        foreign_name(key.public)
-        binding = Binding(pcrs, bool(token.get("tpm2-pin", False)))
-        salt = _bytes(token["tpm2_salt"]) if binding.pin else b""
-        policy = bytes.fromhex(token["tpm2-policy-hash"])
-        return Token(key, read_parent(_bytes(token["tpm2_srk"])), binding, policy, salt)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise MalformedStructure("cannot read a token: its fields are not those of systemd") from error
+        return Binding(pcrs, bool(token.get("tpm2-pin", False))), bytes.fromhex(token["tpm2-policy-hash"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedStructure(_STRANGE) from error
 
 
 def _bytes(text: str) -> bytes:

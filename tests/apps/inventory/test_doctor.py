@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from base64 import b64decode, b64encode
 from functools import partial
 
 import pytest
@@ -36,7 +37,7 @@ from tests.service.test_sealing import extend
 from tests.support.foreign import Foreign, ProgramFailed
 from tests.support.platform import OWNER_AUTH, lmsctl
 from tests.support.tpm_keys import TpmKeys
-from tests.support.volumes import PASSPHRASE, Acting, add_passphrase, cryptsetup, nobody, rewrite_token
+from tests.support.volumes import PASSPHRASE, Acting, add_passphrase, cryptsetup, metadata, nobody, rewrite_token
 
 DRSK = f"{DRSK_HANDLE:#x}"
 PROTECTED, STALE, LOST, UNKNOWN = (state.value for state in State)
@@ -390,6 +391,17 @@ def test_pcrs_that_nobody_can_read_protect_nothing(acts, archived, volume, tmp_p
     assert reason.endswith("cannot read the PCRs: the TPM does not answer")
     rewrite_token(volume, **{"tpm2-pcr-bank": "sha1"})
     assert of_volume(seen(acts, volume), volume)[0] == UNKNOWN
+
+
+def test_a_token_that_systemd_made_without_the_tpm_is_compared_as_well(acts, archived, volume, tmp_path, seen):
+    enrolled(acts, volume, tmp_path, 7)
+    archived.archive()
+    imported = b64decode(metadata(volume)["tokens"]["0"]["tpm2-blob"]) + b"\0\4seed"
+    rewrite_token(volume, **{"tpm2-blob": b64encode(imported).decode()})
+    assert of_volume(seen(acts, volume), volume)[0] != UNKNOWN
+    extend(archived, 7)
+    state, reason, _ = of_volume(seen(acts, volume), volume)
+    assert (state, reason[:6]) == (STALE, "PCR 7 ")
 
 
 def test_what_survives_a_clear_is_what_is_told(archived, seen, tmp_path):
