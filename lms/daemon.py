@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -37,7 +38,7 @@ from lms.service.unasked import ask_authorities
 from lms.terminal import complain
 
 _QUESTIONS_AT_ONCE: Final = 2
-# An authority that says nothing may hold a step for minutes; systemd and whoever switches the machine off wait for us.
+# An authority that says nothing may hold a step for minutes, a TPM a question; whoever switches off waits for us.
 _STOP_S: Final = 5
 _LOG: Final = logging.getLogger("lmsd")
 
@@ -117,9 +118,21 @@ async def _serve(configuration: Configuration, setting: Setting, questions: Exec
         for task in tasks:
             task.cancel()
     await service.stop()
-    if not await asyncio.to_thread(runner.stop, _STOP_S):
+    rests = await asyncio.to_thread(runner.stop, _STOP_S)
+    if not rests:
         _LOG.warning("a job is left in the middle of a step: the next process begins it anew, as after a crash")
+    if not (rests and await _answered(questions)):
         os._exit(0)
+
+
+async def _answered(questions: Executor) -> bool:
+    """Whether no question waits for the TPM any more; false where one still does after five seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_STOP_S):
+            await asyncio.to_thread(questions.shutdown, cancel_futures=True)
+            return True
+    _LOG.warning("a question waits for the TPM still: it gets no answer")
+    return False
 
 
 def main() -> int:

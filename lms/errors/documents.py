@@ -129,6 +129,13 @@ class GrantMismatch(DocumentError):
     hint = "this grant answers another request; make a new request on this machine and have that one approved"
 
 
+class ReleaseMismatch(GrantMismatch):
+    hint = (
+        "this authority released something else than the owner approved: tell the owner, and go on with another one, "
+        "or with `lmsctl restore --token FILE`"
+    )
+
+
 class TrustListConflict(DocumentError):
     hint = "two trust lists claim the same number; the first stays, ask the Migration Selection Authority"
 

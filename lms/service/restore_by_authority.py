@@ -11,7 +11,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from lms.errors import ApprovalPending, Denied, GrantMismatch, LmsError, NoAuthority, PackageStale, PlatformUnknown
+from lms.errors import (
+    ApprovalPending,
+    Denied,
+    GrantMismatch,
+    LmsError,
+    NoAuthority,
+    PackageStale,
+    PlatformUnknown,
+    ReleaseMismatch,
+)
 from lms.model.authorities import Kind
 from lms.model.exchange import AttestedKey, Entry, ReleasedPackage, RequestBase, RestoreApproval, RestoreRequest
 from lms.model.keys import Algorithm, Name, digits
@@ -319,9 +328,9 @@ def _judged(asking: _Asking, authority: Whereabouts, released: ReleasedPackage, 
     lost = asking.lost
     approval = read_restore_approval(released.approval, lost.owner, lost.trust_list)
     if approval.request_id != asking.pending.request_id:
-        raise GrantMismatch("cannot take what was released: it answers another request")
+        raise _mismatch(authority, "it answers another request")
     if read_package(released.package).content.header.package_id != approval.package_id:
-        raise GrantMismatch("cannot take what was released: the approval is for another package")
+        raise _mismatch(authority, "the approval is for another package")
     trust_list = newer(lost.trust_list, approval.trust_list, lost.owner)
     package = _accepted(asking, released, authority, read_trust_list(trust_list, lost.owner), highest)
     target = Target(
@@ -333,9 +342,13 @@ def _judged(asking: _Asking, authority: Whereabouts, released: ReleasedPackage, 
         replace_foreign=asking.order.replace_foreign,
     )
     if target.key.key_id != lost.drsk:
-        raise GrantMismatch("cannot take what was released: it is not the key that was asked for")
+        raise _mismatch(authority, "it is not the key that was asked for")
     imported = _imported(asking, target, released, approval, authority)
     return _Taken(target, imported, _credentials(asking, approval, trust_list))
+
+
+def _mismatch(authority: Whereabouts, why: str) -> ReleaseMismatch:
+    return ReleaseMismatch(f"cannot take what authority {authority.ma_id} released: {why}")
 
 
 def _accepted(
@@ -378,7 +391,7 @@ def _imported(
         None,
     )
     if blob is None or credential is None:
-        raise GrantMismatch("cannot take what was released: the key that was asked for is not in it")
+        raise _mismatch(authority, "the key that was asked for is not in it")
     plaintext = tpm.activate(ek, target.srk_handle, credential, asking.endorsement_auth)
     inner = Secret(read_inner_plaintext(plaintext.reveal(), target.package.header.source.platform_id, key.key_id))
     return tpm.import_key(target.srk_handle, key.public, blob.outer, AES_128_CFB_SYMMETRIC, inner)

@@ -13,7 +13,7 @@ import pytest
 
 from lms.config import Configuration
 from lms.daemon import _privileged
-from lms.errors import BadRequest, BusUnavailable, TpmUnavailable
+from lms.errors import BadRequest, BusRefused, BusUnavailable, TpmUnavailable
 from lms.link.connection import Connection
 from lms.names import BUS_NAME, ROOT_PATH
 from tests.support.asynchronous import in_loop
@@ -109,6 +109,20 @@ async def test_a_frozen_tpm_holds_up_its_job_and_nobody_else(bus, archived, daem
         daemon.start().until("READY=1")
         assert (await us.job(path))["Id"] == number
         assert (await us.until(path, "finished"))["Result"] == "done"
+
+
+@in_loop
+async def test_sigterm_waits_for_no_question_to_a_frozen_tpm(bus, archived, daemons):
+    daemon = daemons(archived)
+    async with client(bus.address) as us:
+        with frozen(archived):
+            asked = asyncio.create_task(us.verb("Status"))
+            for _ in range(3):  # what was asked first on a line is begun first
+                await us.properties()
+            assert daemon.stop(signal.SIGTERM) == 0
+        assert "it gets no answer" in daemon.log
+        with pytest.raises(BusRefused, match="NoReply"):
+            await asked
 
 
 @pytest.fixture
