@@ -57,7 +57,8 @@ test-deb: prepare ## build the Debian package, install it on a Debian made for i
 test-vm: prepare ## boot machines with a TPM in QEMU, replace it, and see what comes back (as root)
 	@tools/prepare debian-archive-keyring debootstrap dosfstools e2fsprogs mtools openssh-client qemu-system-x86 qemu-utils socat
 	@tools/guest >/dev/null
-	@$(BIN)/python -m pytest -m vm $(or $(TESTS),tests/vm)
+	@$(BIN)/python -m pytest -m "vm and not alone" -n 2 --dist loadgroup $(or $(TESTS),tests/vm)
+	@[ "$(TESTS)" ] || $(BIN)/python -m pytest -m "vm and alone" tests/vm
 
 install: prepare ## install below PREFIX, /usr; packagers set DESTDIR (as root)
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/install

@@ -9,7 +9,7 @@ import pytest
 from tests.support.guest import Guest, GuestRefused
 from tests.support.protected import SECRET, unsealed
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("other half")]
 
 
 def test_the_service_of_the_package_runs_and_answers(guests, record_property):

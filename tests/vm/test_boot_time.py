@@ -14,7 +14,7 @@ import pytest
 from tests.support.authority import kept_port
 from tests.support.guest import Guest
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.alone]
 
 _UNITS: Final = "lms.service", "lms-restore.service", "lms-evm.service", "lms-reactivate.path", "lms-archive.timer"
 _MASKED: Final = " ".join(f"systemd.mask={unit}" for unit in _UNITS)

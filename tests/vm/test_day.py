@@ -19,7 +19,7 @@ from tests.support.entrusted import (
 )
 from tests.support.guest import LUKS_DISK, Guest
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("one half")]
 
 ALL = (True, True, True)
 

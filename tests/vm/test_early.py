@@ -8,7 +8,7 @@ from tests.support.entrusted import CRYPTSETUP, is_open
 from tests.support.guest import Guest
 from tests.support.protected import restore
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("other half")]
 
 EARLY = "lms-restore.service"
 
