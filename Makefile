@@ -8,7 +8,7 @@ PREFIX ?= /usr
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-slow test-exhaustive lint fix demo screenshot benchmark test-bare test-systemd test-deb test-vm install uninstall deb clean prepare
+.PHONY: help test test-slow test-exhaustive lint fix demo screenshot benchmark test-bare test-systemd test-deb test-vm test-vm-slow install uninstall deb clean prepare
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -19,7 +19,7 @@ test: prepare ## run the tests, and hold the coverage of lms/model, lms/wire and
 
 test-slow: prepare ## run what takes longest: whole exchanges of real processes, kills, ten thousand of something (as root)
 	@tools/prepare debian-archive-keyring debootstrap
-	@$(BIN)/python -m pytest -n 2 -m slow $(TESTS)
+	@$(BIN)/python -m pytest -n 2 -m "slow and not vm" $(TESTS)
 
 test-exhaustive: prepare ## kill everything everywhere: at every TPM command, change of a file and step of a store
 	@$(BIN)/python -m pytest -n 2 -m exhaustive $(TESTS)
@@ -55,10 +55,12 @@ test-deb: prepare ## build the Debian package, install it on a Debian made for i
 	@$(BIN)/python -m pytest -m deb $(or $(TESTS),tests/packaging)
 
 test-vm: prepare ## boot machines with a TPM in QEMU, replace it, and see what comes back (as root)
+test-vm-slow: prepare ## the same where the root is encrypted, EVM labels files, a volume has a PIN, and more (as root)
+test-vm-slow: SPEED = slow
+test-vm test-vm-slow:
 	@tools/prepare debian-archive-keyring debootstrap dosfstools e2fsprogs mtools openssh-client qemu-system-x86 qemu-utils socat
 	@tools/guest >/dev/null
-	@$(BIN)/python -m pytest -m "vm and not alone" -n 2 --dist loadgroup $(or $(TESTS),tests/vm)
-	@[ "$(TESTS)" ] || $(BIN)/python -m pytest -m "vm and alone" tests/vm
+	@$(BIN)/python -m pytest -m "vm and $(or $(SPEED),not slow)" $(or $(TESTS),tests/vm)
 
 install: prepare ## install below PREFIX, /usr; packagers set DESTDIR (as root)
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/install

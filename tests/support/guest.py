@@ -268,13 +268,10 @@ class Guest:
         """`active`, `failed`, …"""
         return self.run(f"systemctl show --value --property=ActiveState {shlex.quote(unit)}").stdout.strip()
 
-    def moments(self, unit: str) -> tuple[int, int]:
-        """When a unit began to start and when it was started, in microseconds since the kernel began."""
-        properties = ("InactiveExitTimestampMonotonic", "ActiveEnterTimestampMonotonic")
-        began, started = (
-            int(self.run(f"systemctl show --value --property={name} {shlex.quote(unit)}").stdout) for name in properties
-        )
-        return began, started
+    def moments(self, unit: str, *changes: str) -> list[int]:
+        """When the last changes of a unit's state were (`InactiveExit`, …), in microseconds since the kernel began."""
+        show = f"systemctl show --value {shlex.quote(unit)} --property="
+        return [int(self.run(f"{show}{change}TimestampMonotonic").stdout) for change in changes]
 
     def measured(self) -> str:
         """What systemd-analyze says of the boot, once that is over."""

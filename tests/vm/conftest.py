@@ -1,7 +1,4 @@
-"""Guests that begin where a test wants them, and the parts that they are made of (`make test-vm`).
-
-Two tests run at a time, one of each half (`xdist_group`); what several of a half begin with is made once for it.
-"""
+"""Guests that begin where a test wants them, and the parts that they are made of (`make test-vm`)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.guest import Guest, GuestRefused
 from tests.support.protected import SECRET, unsealed
 
-pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("other half")]
+pytestmark = pytest.mark.vm
 
 
 def test_the_service_of_the_package_runs_and_answers(guests, record_property):
@@ -51,6 +51,7 @@ def lasting(guest: Guest) -> dict[str, Any]:
     return {name: value for name, value in status.items() if name != "age-days"}
 
 
+@pytest.mark.slow
 def test_the_state_outlives_a_reboot_and_a_power_cut(guests, protected):
     guest = guests(protected).start()
     before = lasting(guest)

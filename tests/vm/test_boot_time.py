@@ -14,7 +14,7 @@ import pytest
 from tests.support.authority import kept_port
 from tests.support.guest import Guest
 
-pytestmark = [pytest.mark.vm, pytest.mark.alone]
+pytestmark = pytest.mark.vm
 
 _UNITS: Final = "lms.service", "lms-restore.service", "lms-evm.service", "lms-reactivate.path", "lms-archive.timer"
 _MASKED: Final = " ".join(f"systemd.mask={unit}" for unit in _UNITS)
@@ -53,7 +53,7 @@ def booted_s(guest: Guest, more: str = "") -> float:
     """Seconds from the kernel's beginning to multi-user.target, on a TPM without the keys."""
     guest.replace_tpm()
     guest.start(more)
-    _, reached = guest.moments("multi-user.target")
+    (reached,) = guest.moments("multi-user.target", "ActiveEnter")
     if more != _MASKED:
         guest.run(f"timeout 300 sh -c 'until journalctl --boot | grep -q \"{_ASKS}\"; do sleep 1; done'")
     guest.kill()

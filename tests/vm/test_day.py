@@ -19,7 +19,7 @@ from tests.support.entrusted import (
 )
 from tests.support.guest import LUKS_DISK, Guest
 
-pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("one half")]
+pytestmark = pytest.mark.vm
 
 ALL = (True, True, True)
 

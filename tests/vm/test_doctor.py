@@ -7,7 +7,7 @@ import pytest
 from tests.support.entrusted import is_open
 from tests.support.guest import LUKS_DISK
 
-pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("other half")]
+pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
 
 def test_copies_on_a_volume_that_the_tpm_alone_opens_protect_nothing(guests, volume):

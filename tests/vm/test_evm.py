@@ -7,7 +7,7 @@ import pytest
 from tests.support.guest import Guest, GuestRefused
 from tests.support.protected import restore
 
-pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("other half")]
+pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
 UNIT = "lms-evm.service"
 BLOBS = "/etc/keys/kmk-trusted.blob", "/etc/keys/evm-trusted.blob"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.protected import SECRET, unsealed
 
-pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("other half")]
+pytestmark = pytest.mark.vm
 
 _NEIGHBOUR = Path(__file__).parents[1] / "support/neighbour.py"
 _OPEN_TO_ALL = {"Status", "Keys", "Pcrs", "Inspect", "Verify"}

@@ -11,7 +11,7 @@ from tests.support.entrusted import format_volume
 from tests.support.guest import LUKS_DISK, Guest
 from tests.support.protected import restore
 
-pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("one half")]
+pytestmark = pytest.mark.vm
 
 _PASSPHRASE: Final = "--key-file /root/passphrase"
 _TOKEN: Final = "--token-only"  # its maker's own: systemd's plug-in for cryptsetup

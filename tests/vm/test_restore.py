@@ -7,7 +7,7 @@ import pytest
 from tests.support.guest import GuestRefused
 from tests.support.protected import SECRET, restore, unsealed
 
-pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("other half")]
+pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
 
 def test_keys_come_back_on_another_tpm(guests, protected):

@@ -12,7 +12,7 @@ from tests.support.entrusted import PASSPHRASE, VOLUME_QUESTION, boot_and_answer
 from tests.support.guest import LUKS_DISK, Guest
 from tests.support.protected import OWNER_AUTH, protect, restore
 
-pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("one half")]
+pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
 _NEEDLESS: Final = ("./boot", "./usr/include", "./usr/lib/gcc", "./usr/libexec/gcc", "./usr/share", "./srv/project")
 # What lies outside the root is the disk that the guest otherwise boots from, which is its rescue system, too.

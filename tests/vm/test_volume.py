@@ -16,7 +16,7 @@ from tests.support.entrusted import (
 )
 from tests.support.guest import LUKS_DISK
 
-pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("other half")]
+pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
 PIN = "0815"
 PIN_QUESTION = "enter LUKS2 token PIN"
