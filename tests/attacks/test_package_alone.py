@@ -107,6 +107,7 @@ def test_the_package_gives_a_key_in_software_nothing_to_use(scene):
     assert owner.opens(loot, loot.blob.outer, inner_key)
 
 
+@pytest.mark.slow
 def test_a_token_opens_by_nothing_that_is_written_in_it(scene):
     document, owner = scene.token.document, scene.world.owner
     for guess in (b"", owner.token_id.encode(), scene.token.fingerprint.encode(), PASSWORD.reveal().swapcase()):

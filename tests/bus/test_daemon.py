@@ -111,6 +111,7 @@ async def test_a_frozen_tpm_holds_up_its_job_and_nobody_else(bus, archived, daem
         assert (await us.until(path, "finished"))["Result"] == "done"
 
 
+@pytest.mark.slow
 @in_loop
 async def test_sigterm_waits_for_no_question_to_a_frozen_tpm(bus, archived, daemons):
     daemon = daemons(archived)
@@ -135,6 +136,7 @@ def hurried(bus, archived):
     daemon.remove()
 
 
+@pytest.mark.slow
 @in_loop
 async def test_what_waits_for_a_frozen_tpm_ends_in_time_and_it_works_again(bus, archived, hurried):
     async with client(bus.address) as us:
@@ -160,6 +162,7 @@ async def test_sigterm_ends_it_in_good_order(bus, archived, daemons, token):
         assert "Traceback" not in daemon.log
 
 
+@pytest.mark.slow
 @in_loop
 async def test_sigterm_waits_for_no_silent_authority(bus, archived, daemons):
     daemon = daemons(archived)
