@@ -23,8 +23,6 @@ _CAP_COMMANDS: Final = 2
 _CAP_TPM_PROPERTIES: Final = 6
 _PT_PERMANENT: Final = 0x200
 _PT_LOCKOUT_COUNTER: Final = 0x20E
-_PT_MAX_AUTH_FAIL: Final = 0x20F
-_PT_LOCKOUT_INTERVAL: Final = 0x210
 _COUNT: Final = 254
 
 _COMMAND_INDEX: Final = 0xFFFF  # of TPMA_CC
@@ -86,19 +84,20 @@ def kept(channel: Channel) -> dict[int, bytes]:
 
 def permanent(channel: Channel) -> int:
     """TPMA_PERMANENT."""
-    return _property(channel, _PT_PERMANENT)
+    return _properties(channel, _PT_PERMANENT, 1)[0]
 
 
 def tries(channel: Channel) -> Tries:
-    """What wrong guesses used up."""
-    asked = (_PT_LOCKOUT_COUNTER, _PT_MAX_AUTH_FAIL, _PT_LOCKOUT_INTERVAL)
-    return Tries(*(_property(channel, one) for one in asked))
+    """What wrong guesses used up: the counter, the maximum and the interval follow each other."""
+    return Tries(*_properties(channel, _PT_LOCKOUT_COUNTER, 3))
 
 
-def _property(channel: Channel, which: int) -> int:
-    reader = Reader(channel.execute(command(_CC_GET_CAPABILITY, _CAP_TPM_PROPERTIES, which, 1)))
-    reader.raw(1 + 4 + 4 + 4)  # moreData, capability, count, property
-    return reader.u32()
+def _properties(channel: Channel, first: int, count: int) -> list[int]:
+    """Values of properties that follow each other."""
+    reader = Reader(channel.execute(command(_CC_GET_CAPABILITY, _CAP_TPM_PROPERTIES, first, count)))
+    reader.raw(1 + 4)  # moreData, capability
+    found = [(reader.u32(), reader.u32()) for _ in range(reader.u32())]
+    return [value for _, value in found]
 
 
 def implements(channel: Channel, code: int) -> bool:
