@@ -66,6 +66,7 @@ def test_it_starts_in_its_sandbox_shows_and_ends_with_the_session(archived, daem
 
 def test_a_wrong_configuration_ends_it_for_good(desktop, manager):
     desktop.config.write_text("bus = 1\n")
-    manager.run(f"systemctl --user start --wait {UNIT.name}")
+    code, said = manager.run(f"systemctl --user start --wait {UNIT.name}")
+    assert code == 1, said
     assert (shown(manager, "ActiveState"), shown(manager, "ExecMainStatus")) == ("failed", "2")
     assert shown(manager, "NRestarts") == "0"

@@ -23,6 +23,7 @@ exec setpriv --reuid $NOBODY --regid $NOBODY --clear-groups \
 _LED = """
 /usr/lib/systemd/systemd --user 2>/dev/null &
 until systemctl --user show-environment >/dev/null 2>&1; do kill -0 $! || exit 1; done
+systemctl --user is-system-running --wait >/dev/null 2>&1
 while read -r line; do
     sh -c "$line" 2>&1 </dev/null; echo "exit $?"
 done
