@@ -165,13 +165,19 @@ def test_a_machine_is_enrolled(parties, machines, asking, way, tmp_path):
     assert machine.unseal(child) == PRECIOUS
 
 
-@ways
-def test_a_machine_gets_its_keys_back(parties, machines, asking, way, tmp_path):
+@pytest.fixture
+def lost(parties, machines, asking, tmp_path) -> tuple[Platform, SealedObject]:
+    """A machine on another board, whose keys the authority has, and the child of its key."""
     machine = machines()
     config = provisioned(machine, parties.station)
     assert by_queue(asking(ENROLMENT, config), parties).exit_code == 0
     child = enrolled_at(parties, machine, config, tmp_path / "auth")
-    board = machines(disk_of=machine.directory)
+    return machines(disk_of=machine.directory), child
+
+
+@ways
+def test_a_machine_gets_its_keys_back(parties, lost, asking, way):
+    board, child = lost
     config = board.write_config()
     restored = way(asking(RESTORE, config), parties)
     assert (restored.exit_code, restored.json["changed"]) == (0, True)
@@ -200,12 +206,8 @@ def test_a_machine_hears_that_its_enrolment_is_denied(parties, machines, asking,
 
 
 @denials
-def test_a_machine_hears_that_its_restore_is_denied(parties, machines, asking, deny, tmp_path):
-    machine = machines()
-    config = provisioned(machine, parties.station)
-    assert by_queue(asking(ENROLMENT, config), parties).exit_code == 0
-    child = enrolled_at(parties, machine, config, tmp_path / "auth")
-    board = machines(disk_of=machine.directory)
+def test_a_machine_hears_that_its_restore_is_denied(parties, lost, asking, deny):
+    board, child = lost
     asker = asking(RESTORE, board.write_config())
     assert_denied(asker, parties, deny)
     assert by_queue(asker, parties).exit_code == 0

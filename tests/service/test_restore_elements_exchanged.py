@@ -22,7 +22,7 @@ from lms.wire.certificates import self_issue
 from lms.wire.exchange_v1 import RESTORE_REQUEST
 from lms.wire.restoration import read_restore_request, restore_id
 from lms.wire.signature import sign
-from tests.service.test_elements_exchanged import named
+from tests.service.test_elements_exchanged import elements_of, exchanged, named
 from tests.support.documents import NOW, SoftwareSigner, make_platform, private_key, uuid
 from tests.support.exchange import attested
 from tests.support.restoring import order_for, requester, restore_of
@@ -80,14 +80,8 @@ PATHS = {name: path for name, (path, _) in BOUND.items()} | SAID
 every = pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 
 
-def exchanged(into, source, path):
-    """`into` with the one part at `path` taken from `source`."""
-    head, _, rest = path.partition(".")
-    part = getattr(source, head)
-    if rest:
-        part = exchanged(getattr(into, head), part, rest)
-    assert getattr(into, head) != part
-    return replace(into, **{head: part})
+def test_each_element_of_a_request_is_exchanged():
+    assert set(elements_of(MINE)) <= set(PATHS.values())
 
 
 def signed(request, signer=None) -> bytes:
